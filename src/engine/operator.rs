@@ -1,0 +1,240 @@
+//! What a stage can do, as the engine sees it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use futures::future::BoxFuture;
+
+use crate::lang::{Table, Value};
+use crate::store::{Digest, Objects, StoreError};
+
+/// What may be assumed about an operator's results.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Running it again gives the same digest.
+    Pure,
+    /// The answer is a fact from outside (a model's words): kept for ever and replayed.
+    Recorded,
+    /// It writes outside the store: always last, never cached.
+    Effect,
+}
+
+/// Which resource a call waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pool {
+    /// Microseconds of pure computing: run where it stands, and `claw plan` may run it to see
+    /// through to the stages below.
+    Instant,
+    /// One CPU.
+    Cpu,
+    /// One sandbox.
+    Sandbox,
+    /// The whole machine: one such call at a time, with [`Context::threads`] threads.
+    Machine,
+}
+
+/// One thing that a stage can do. Its signature is the `extern def` of the same name in `stdlib/`.
+pub trait Operator: Send + Sync {
+    /// Module and name: `rollout.run`.
+    fn name(&self) -> &'static str;
+
+    /// Bumped by hand when the meaning changes, so that older results are no longer used.
+    fn version(&self) -> u32;
+
+    /// What may be assumed about its results.
+    fn kind(&self) -> Kind;
+
+    /// What it waits for.
+    fn pool(&self) -> Pool;
+
+    /// Narrows the arguments to what this call really reads, for its key: a directory to the one
+    /// folder in it that matters, say. The call itself still gets the whole arguments.
+    ///
+    /// # Errors
+    /// When the arguments cannot be used; the call would fail in the same way.
+    fn reads(&self, args: &Args, objects: &dyn Objects) -> Result<Args, CallError> {
+        let _ = objects;
+        Ok(args.clone())
+    }
+
+    /// Does one call.
+    fn call<'a>(
+        &'a self,
+        args: &'a Args,
+        context: &'a Context,
+    ) -> BoxFuture<'a, Result<Value, CallError>>;
+}
+
+/// What a call may use besides its arguments.
+#[derive(Clone)]
+pub struct Context {
+    /// Bytes by digest.
+    pub objects: Arc<dyn Objects>,
+    /// The call's key: the only source of randomness ([`Digest::seed`]).
+    pub key: Digest,
+    /// Threads that a [`Pool::Machine`] call may use. Never changes a result.
+    pub threads: usize,
+    /// Set when the run is to stop.
+    pub cancel: Cancel,
+    /// Tells how far a long call is: done and total, and a word such as `loss 0.31`.
+    pub progress: Arc<dyn Fn(u64, u64, &str) + Send + Sync>,
+}
+
+impl Context {
+    /// A context for tests and for looking ahead.
+    pub fn quiet(objects: Arc<dyn Objects>, key: Digest) -> Context {
+        Context {
+            objects,
+            key,
+            threads: 1,
+            cancel: Cancel::default(),
+            progress: Arc::new(|_, _, _| {}),
+        }
+    }
+
+    /// The value of a row of a table.
+    ///
+    /// # Errors
+    /// When the row is not in the store.
+    pub fn row(&self, digest: &Digest) -> Result<Value, CallError> {
+        read_value(&*self.objects, digest)
+    }
+}
+
+/// Reads a value from its canonical bytes.
+///
+/// # Errors
+/// When the object is missing or is not a value.
+pub fn read_value(objects: &dyn Objects, digest: &Digest) -> Result<Value, CallError> {
+    let bytes = objects.get(digest)?;
+    let table = |table: &Digest| Table::decode(&objects.get(table).ok()?);
+    Value::decode(&bytes, &table).map_err(|err| {
+        CallError::Infrastructure(format!("row {} cannot be read: {err}", digest.short()))
+    })
+}
+
+/// A flag that asks running calls to stop.
+#[derive(Debug, Clone, Default)]
+pub struct Cancel(Arc<AtomicBool>);
+
+impl Cancel {
+    /// Asks.
+    pub fn cancel(&self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether it was asked.
+    pub fn is_cancelled(&self) -> bool {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
+/// Why a call gave no result.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum CallError {
+    /// The row's own failure: bad input, a checker that crashed. The row is put aside.
+    #[error("{message}")]
+    Row {
+        /// What went wrong and what to do about it.
+        message: String,
+        /// The last output, whole, for `claw show --failed`.
+        output: String,
+    },
+    /// The world's failure: the endpoint is down, the sandbox did not start. Retried, then told;
+    /// never a score.
+    #[error("{0}")]
+    Infrastructure(String),
+    /// The run is being stopped.
+    #[error("stopped")]
+    Cancelled,
+}
+
+impl CallError {
+    /// A row's own failure with nothing more to show.
+    pub fn row(message: impl Into<String>) -> CallError {
+        CallError::Row { message: message.into(), output: String::new() }
+    }
+}
+
+impl From<StoreError> for CallError {
+    fn from(err: StoreError) -> CallError {
+        CallError::Infrastructure(err.to_string())
+    }
+}
+
+/// The arguments of one call, by name. The checker has made sure of names and types, so that a
+/// getter fails only for data that no type can promise (rows read from JSON, say).
+#[derive(Debug, Clone, Default)]
+pub struct Args(pub BTreeMap<String, Value>);
+
+impl Args {
+    /// An argument.
+    ///
+    /// # Errors
+    /// When there is none of that name.
+    pub fn get(&self, name: &str) -> Result<&Value, CallError> {
+        self.0.get(name).ok_or_else(|| CallError::row(format!("argument `{name}` is missing")))
+    }
+
+    /// Text.
+    ///
+    /// # Errors
+    /// When it is something else.
+    pub fn str(&self, name: &str) -> Result<&str, CallError> {
+        self.get(name)?.as_str().ok_or_else(|| wrong(name, "text"))
+    }
+
+    /// A whole number.
+    ///
+    /// # Errors
+    /// When it is something else.
+    pub fn int(&self, name: &str) -> Result<i64, CallError> {
+        self.get(name)?.as_int().ok_or_else(|| wrong(name, "a whole number"))
+    }
+
+    /// A number.
+    ///
+    /// # Errors
+    /// When it is something else.
+    pub fn float(&self, name: &str) -> Result<f64, CallError> {
+        self.get(name)?.as_float().ok_or_else(|| wrong(name, "a number"))
+    }
+
+    /// A truth value.
+    ///
+    /// # Errors
+    /// When it is something else.
+    pub fn bool(&self, name: &str) -> Result<bool, CallError> {
+        self.get(name)?.as_bool().ok_or_else(|| wrong(name, "true or false"))
+    }
+
+    /// A directory.
+    ///
+    /// # Errors
+    /// When it is something else.
+    pub fn dir(&self, name: &str) -> Result<Digest, CallError> {
+        match self.get(name)? {
+            Value::Dir(digest) => Ok(*digest),
+            _ => Err(wrong(name, "a directory")),
+        }
+    }
+
+    /// The rows of a table or list: each as a value.
+    ///
+    /// # Errors
+    /// When it is something else, or a row is not in the store.
+    pub fn rows(&self, name: &str, objects: &dyn Objects) -> Result<Vec<Value>, CallError> {
+        match self.get(name)? {
+            Value::Table(table) => {
+                table.rows.iter().map(|row| read_value(objects, row)).collect()
+            }
+            Value::List(items) => Ok(items.clone()),
+            _ => Err(wrong(name, "a table")),
+        }
+    }
+}
+
+fn wrong(name: &str, what: &str) -> CallError {
+    CallError::row(format!("argument `{name}` is not {what}"))
+}

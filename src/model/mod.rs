@@ -1,0 +1,128 @@
+//! Models: the one door through which every stage, judge and agent asks for text.
+
+
+use futures::future::BoxFuture;
+use serde::{Deserialize, Serialize};
+
+/// One message of a conversation, in the shape that chat completions use.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "role", rename_all = "lowercase")]
+pub enum Message {
+    /// What the program says about the setting.
+    System {
+        /// The text.
+        content: String,
+    },
+    /// What the person asks.
+    User {
+        /// The text.
+        content: String,
+    },
+    /// What the model answered.
+    Assistant {
+        /// Text, perhaps empty.
+        content: String,
+        /// Tools it wants called, in order.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        tool_calls: Vec<ToolCall>,
+    },
+    /// What a tool gave back.
+    Tool {
+        /// The call that it answers.
+        tool_call_id: String,
+        /// The text that the model sees.
+        content: String,
+    },
+}
+
+/// A model's wish to have a tool called.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ToolCall {
+    /// Names the call within its conversation: `call_1`, `call_2`, …
+    pub id: String,
+    /// The tool's name.
+    pub name: String,
+    /// Arguments as JSON; a JSON string when the model's text was not an object.
+    pub arguments: serde_json::Value,
+}
+
+/// A tool as it is offered to a model.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ToolSchema {
+    /// Its name.
+    pub name: String,
+    /// What it does, for the model.
+    pub description: String,
+    /// JSON Schema of its arguments.
+    pub parameters: serde_json::Value,
+}
+
+/// One question to a model.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Request {
+    /// The conversation so far.
+    pub messages: Vec<Message>,
+    /// Tools on offer.
+    pub tools: Vec<ToolSchema>,
+    /// Sampling settings that may change the answer: `temperature`, `max_tokens`, `seed`.
+    pub settings: Settings,
+}
+
+/// Sampling settings.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Settings {
+    /// 0 is greedy.
+    pub temperature: f64,
+    /// Tokens of one answer at most.
+    pub max_tokens: u32,
+    /// Seed of the sampling, made from the call key and the trial.
+    pub seed: u64,
+}
+
+/// Why an answer ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Finish {
+    /// The model was done.
+    Stop,
+    /// The model wants tools called.
+    ToolCalls,
+    /// It hit `max_tokens`.
+    Length,
+    /// The conversation no longer fits the model's context.
+    Context,
+}
+
+/// What a model answered.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Answer {
+    /// Text, perhaps empty.
+    pub content: String,
+    /// Tools it wants called, in order.
+    pub tool_calls: Vec<ToolCall>,
+    /// Why it ended.
+    pub finish: Finish,
+    /// Tokens.
+    pub usage: Usage,
+}
+
+/// Tokens of one answer.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Usage {
+    /// Tokens read.
+    pub input: u64,
+    /// Tokens written.
+    pub output: u64,
+}
+
+/// Why a model did not answer: the infrastructure's fault, never a score.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{0}")]
+pub struct ModelError(pub String);
+
+/// Something that answers.
+pub trait Model: Send + Sync {
+    /// Answers one request.
+    fn answer<'a>(&'a self, request: &'a Request) -> BoxFuture<'a, Result<Answer, ModelError>>;
+}
+

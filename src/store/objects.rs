@@ -1,0 +1,110 @@
+//! Where bytes are kept by their digest.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::digest::Digest;
+use super::tree::{Entry, Tree};
+
+/// What can go wrong with the store.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// An object that something names is not there, or its bytes are damaged.
+    #[error("object {0} is not in the store")]
+    Missing(Digest),
+    /// The bytes are there but are not what they should be.
+    #[error("object {digest} is damaged: {what}")]
+    Damaged {
+        /// The object.
+        digest: Digest,
+        /// What is wrong.
+        what: String,
+    },
+    /// The disk said no.
+    #[error("{doing} {path}: {source}")]
+    Io {
+        /// What was being done, e.g. "writing".
+        doing: &'static str,
+        /// On which file.
+        path: String,
+        /// What the system answered.
+        source: std::io::Error,
+    },
+    /// Another process writes to this store.
+    #[error("the store is in use by {0}")]
+    Locked(String),
+    /// The index (sled) failed.
+    #[error("the index failed: {0}")]
+    Index(String),
+    /// The background writer is gone.
+    #[error("the store stopped after an earlier error: {0}")]
+    Stopped(String),
+}
+
+/// Bytes by digest. Objects are never changed and never overwritten.
+pub trait Objects: Send + Sync {
+    /// The bytes of an object.
+    ///
+    /// # Errors
+    /// [`StoreError::Missing`] when it is not there, [`StoreError::Damaged`] when its bytes no
+    /// longer have this digest.
+    fn get(&self, digest: &Digest) -> Result<Arc<[u8]>, StoreError>;
+
+    /// Keeps `bytes` and says their digest. Keeping the same bytes twice is free.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    fn put(&self, bytes: &[u8]) -> Result<Digest, StoreError>;
+
+    /// The tree with this digest.
+    ///
+    /// # Errors
+    /// As [`Objects::get`].
+    fn tree(&self, digest: &Digest) -> Result<Tree, StoreError> {
+        let bytes = self.get(digest)?;
+        Tree::decode(&bytes)
+            .map_err(|err| StoreError::Damaged { digest: *digest, what: err.to_string() })
+    }
+
+    /// Keeps a tree (not the files in it) and says its digest.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    fn put_tree(&self, tree: &Tree) -> Result<Digest, StoreError> {
+        self.put(&tree.encode())
+    }
+
+    /// Keeps the files and their tree.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    fn put_files(&self, files: &[(String, Vec<u8>)]) -> Result<Digest, StoreError> {
+        let mut tree = Tree::default();
+        for (path, bytes) in files {
+            let digest = self.put(bytes)?;
+            let entry = Entry::File { digest, size: bytes.len() as u64, executable: false };
+            tree.entries.insert(path.clone(), entry);
+        }
+        self.put_tree(&tree)
+    }
+}
+
+/// Objects in memory, for tests and for looking ahead without writing anything.
+#[derive(Default)]
+pub struct MemoryObjects {
+    objects: Mutex<HashMap<Digest, Arc<[u8]>>>,
+}
+
+impl Objects for MemoryObjects {
+    fn get(&self, digest: &Digest) -> Result<Arc<[u8]>, StoreError> {
+        let objects = self.objects.lock().unwrap_or_else(PoisonError::into_inner);
+        objects.get(digest).cloned().ok_or(StoreError::Missing(*digest))
+    }
+
+    fn put(&self, bytes: &[u8]) -> Result<Digest, StoreError> {
+        let digest = Digest::of(bytes);
+        let mut objects = self.objects.lock().unwrap_or_else(PoisonError::into_inner);
+        objects.entry(digest).or_insert_with(|| bytes.into());
+        Ok(digest)
+    }
+}
