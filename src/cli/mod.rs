@@ -1,1 +1,119 @@
-//! (being built)
+//! The commands: one file each. The only room that prints to a person.
+
+mod arguments;
+mod check;
+mod doctor;
+mod explain;
+mod graph;
+mod load;
+mod outputs;
+mod plan;
+mod print;
+mod progress;
+mod project;
+mod run;
+mod runs;
+mod show;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+pub use project::{Project, ProjectError, ProjectSources, Settings};
+
+use arguments::{Arguments, Command};
+
+/// How a command ended, as the shell sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// It did what it was asked.
+    Done,
+    /// The work failed.
+    Failed,
+    /// The input was wrong: a pipeline with errors, an unknown name, a bad parameter.
+    BadInput,
+    /// It was stopped by Ctrl-C.
+    Stopped,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> ExitCode {
+        ExitCode::from(match exit {
+            Exit::Done => 0,
+            Exit::Failed => 1,
+            Exit::BadInput => 2,
+            Exit::Stopped => 130,
+        })
+    }
+}
+
+/// A command that could not go on: what to tell the person, and how to end.
+#[derive(Debug)]
+pub struct Failure {
+    exit: Exit,
+    message: String,
+}
+
+impl Failure {
+    /// The input was wrong.
+    fn input(message: impl Into<String>) -> Failure {
+        Failure { exit: Exit::BadInput, message: message.into() }
+    }
+
+    /// The work failed.
+    fn work(message: impl Into<String>) -> Failure {
+        Failure { exit: Exit::Failed, message: message.into() }
+    }
+}
+
+impl From<crate::store::StoreError> for Failure {
+    fn from(err: crate::store::StoreError) -> Failure {
+        match err {
+            crate::store::StoreError::Locked(who) => Failure::work(format!(
+                "the store is being written to by {who}\n  help: wait for it to end, or stop it \
+                 with Ctrl-C; reading commands (plan, show, runs) work meanwhile"
+            )),
+            other => Failure::work(other.to_string()),
+        }
+    }
+}
+
+impl From<crate::engine::CallError> for Failure {
+    fn from(err: crate::engine::CallError) -> Failure {
+        Failure::work(err.to_string())
+    }
+}
+
+impl From<ProjectError> for Failure {
+    fn from(err: ProjectError) -> Failure {
+        Failure::input(err.to_string())
+    }
+}
+
+/// Reads the command line, does what it says, and tells the shell how it went.
+pub fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(err) => {
+            let _ = err.print();
+            return if err.use_stderr() { Exit::BadInput.into() } else { Exit::Done.into() };
+        }
+    };
+    let ended = match arguments.command {
+        Command::Run(args) => run::run(&args),
+        Command::Check(args) => check::check(&args),
+        Command::Plan(args) => plan::plan(&args),
+        Command::Show(args) => show::show(&args),
+        Command::Runs(args) => runs::runs(&args),
+        Command::Graph(args) => graph::graph(&args),
+        Command::Doctor(args) => doctor::doctor(&args),
+        Command::Explain(args) => explain::explain(&args),
+    };
+    match ended {
+        Ok(exit) => exit.into(),
+        Err(failure) => {
+            print::error(&failure.message);
+            failure.exit.into()
+        }
+    }
+}

@@ -1,5 +1,22 @@
 //! Graph to rows: scheduling, pools, retries, events. Knows operators only as a trait.
+//!
+//! [`Engine::run`] does the work, [`forecast`] only counts it; both evaluate the same expressions
+//! through [`Caller`]. What happens is told on a [`Board`] (now) and in a [`RunLog`] (for good).
 
+mod board;
+mod call;
+mod evaluate;
+mod forecast;
+mod log;
 mod operator;
+mod output;
+mod run;
 
+pub use board::{Board, Count, Line, State};
+pub use call::{Limits, Operators};
+pub use evaluate::{Caller, Rows, Scope, Stop, evaluate, filter, flatten};
+pub use forecast::{Forecast, forecast};
+pub use log::{Event, RunInfo, RunLog, RunRecord, StageRecord, read_run, run_ids};
 pub use operator::{Args, CallError, Cancel, Context, Kind, Operator, Pool, read_value};
+pub use output::Place;
+pub use run::{Ended, Engine};

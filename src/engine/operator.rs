@@ -78,8 +78,11 @@ pub struct Context {
     /// Set when the run is to stop.
     pub cancel: Cancel,
     /// Tells how far a long call is: done and total, and a word such as `loss 0.31`.
-    pub progress: Arc<dyn Fn(u64, u64, &str) + Send + Sync>,
+    pub progress: Arc<Tell>,
 }
+
+/// Takes done, total and a word.
+pub type Tell = dyn Fn(u64, u64, &str) + Send + Sync;
 
 impl Context {
     /// A context for tests and for looking ahead.
@@ -226,9 +229,7 @@ impl Args {
     /// When it is something else, or a row is not in the store.
     pub fn rows(&self, name: &str, objects: &dyn Objects) -> Result<Vec<Value>, CallError> {
         match self.get(name)? {
-            Value::Table(table) => {
-                table.rows.iter().map(|row| read_value(objects, row)).collect()
-            }
+            Value::Table(table) => table.rows.iter().map(|row| read_value(objects, row)).collect(),
             Value::List(items) => Ok(items.clone()),
             _ => Err(wrong(name, "a table")),
         }

@@ -1,14 +1,44 @@
 //! The language: text to a checked program.
+//!
+//! ```text
+//! text ──syntax──▶ tree ──check──▶ Program ──bind──▶ Pipeline
+//! ```
+//!
+//! [`load`] reads a file and all that it uses through a [`Sources`], and gives a [`Program`] or
+//! everything that is wrong with it. [`bind`] gives the program's parameters values and reads what
+//! it names outside (files, directories, variables): what comes out is a [`Pipeline`] of constants,
+//! stages and calls of operators, from which `plan` makes keys. Nothing here runs anything.
 
+mod bind;
+mod check;
+mod codes;
+mod diagnostic;
+mod eval;
+mod fold;
+mod policy;
 mod program;
+mod render;
 mod source;
+mod syntax;
 mod types;
 mod value;
+mod walk;
 
+pub use bind::{Secrets, bind, secrets};
+pub use check::{Checked, load};
+pub use codes::{codes, explain};
+pub use diagnostic::{Diagnostic, Severity};
+pub use eval::{
+    EvalError, Lookup, Scope, apply, binary, close, equal, evaluate, field, index, shape, text,
+    unary,
+};
+pub use policy::{CacheUse, OnError, Policy, Resources};
 pub use program::{
     BinaryOp, Call, Expr, ExprKind, For, Function, Output, Param, Pipeline, Program, SourceKind,
     Stage, UnaryOp,
 };
-pub use source::{FileId, SourceError, SourceMap, Sources, Span};
+pub use render::render;
+pub use source::{FileId, MemorySources, SourceError, SourceMap, Sources, Span};
 pub use types::{RecordType, Type};
 pub use value::{BadValue, Table, Value};
+pub use walk::references;

@@ -3,9 +3,10 @@
 //! The language is pure: it reads nothing by itself. Everything from outside (module text, `file()`,
 //! `dir()`, `env()`) comes through a [`Sources`] that is handed in.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::store::Digest;
+use crate::store::{Digest, Entry, Tree};
 
 /// A source file of one program, by its place in the [`SourceMap`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -91,4 +92,85 @@ pub trait Sources: Send + Sync {
 
     /// An environment variable.
     fn env(&self, name: &str) -> Option<String>;
+
+    /// Whether [`Sources::dir`] would find a directory; checking a program asks this, so that it
+    /// need not read what it does not use.
+    ///
+    /// # Errors
+    /// As [`Sources::dir`].
+    fn has_dir(&self, path: &str) -> Result<(), SourceError> {
+        self.dir(path).map(|_| ())
+    }
+
+    /// The names directly in a directory, for offering the nearest one. May be empty.
+    fn names(&self, path: &str) -> Vec<String> {
+        let _ = path;
+        Vec::new()
+    }
+}
+
+/// Sources held in memory: files by path, and variables. For tests and for embedding.
+#[derive(Debug, Clone, Default)]
+pub struct MemorySources {
+    files: BTreeMap<String, Arc<[u8]>>,
+    variables: BTreeMap<String, String>,
+}
+
+impl MemorySources {
+    /// Nothing at all.
+    pub fn new() -> MemorySources {
+        MemorySources::default()
+    }
+
+    /// Adds a file. The directories on its path exist from then on.
+    #[must_use]
+    pub fn file(mut self, path: &str, bytes: impl Into<Vec<u8>>) -> MemorySources {
+        self.files.insert(path.to_string(), bytes.into().into());
+        self
+    }
+
+    /// Sets an environment variable.
+    #[must_use]
+    pub fn variable(mut self, name: &str, value: &str) -> MemorySources {
+        self.variables.insert(name.to_string(), value.to_string());
+        self
+    }
+
+    fn below<'a>(&'a self, path: &str) -> impl Iterator<Item = (&'a str, &'a Arc<[u8]>)> {
+        let path = path.trim_end_matches('/');
+        let start = if path.is_empty() { String::new() } else { format!("{path}/") };
+        self.files.iter().filter_map(move |(file, bytes)| Some((file.strip_prefix(&start)?, bytes)))
+    }
+}
+
+impl Sources for MemorySources {
+    fn read(&self, path: &str) -> Result<Arc<[u8]>, SourceError> {
+        self.files.get(path).cloned().ok_or_else(|| SourceError::Missing(path.to_string()))
+    }
+
+    fn dir(&self, path: &str) -> Result<Digest, SourceError> {
+        let entries: BTreeMap<String, Entry> = self
+            .below(path)
+            .map(|(name, bytes)| {
+                let (digest, size) = (Digest::of(bytes), bytes.len() as u64);
+                (name.to_string(), Entry::File { digest, size, executable: false })
+            })
+            .collect();
+        if entries.is_empty() {
+            return Err(SourceError::Missing(path.to_string()));
+        }
+        Ok(Tree { entries }.digest())
+    }
+
+    fn env(&self, name: &str) -> Option<String> {
+        self.variables.get(name).cloned()
+    }
+
+    fn names(&self, path: &str) -> Vec<String> {
+        let names: BTreeSet<String> = self
+            .below(path)
+            .filter_map(|(name, _)| name.split('/').next().map(str::to_string))
+            .collect();
+        names.into_iter().collect()
+    }
 }

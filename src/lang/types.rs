@@ -66,6 +66,13 @@ pub struct RecordType {
     pub fields: Vec<(String, Type)>,
 }
 
+impl RecordType {
+    /// The type of a field.
+    pub fn field(&self, name: &str) -> Option<&Type> {
+        self.fields.iter().find(|(known, _)| known == name).map(|(_, ty)| ty)
+    }
+}
+
 impl Type {
     /// A list of `item`.
     pub fn list(item: Type) -> Type {

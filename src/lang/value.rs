@@ -66,7 +66,7 @@ impl Table {
 
     /// Reads what [`Table::encode`] wrote; `None` when the length is not a multiple of 32.
     pub fn decode(bytes: &[u8]) -> Option<Table> {
-        if bytes.len() % 32 != 0 {
+        if !bytes.len().is_multiple_of(32) {
             return None;
         }
         Some(Table { rows: bytes.chunks_exact(32).filter_map(Digest::from_slice).collect() })

@@ -1,6 +1,5 @@
 //! Models: the one door through which every stage, judge and agent asks for text.
 
-
 use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
@@ -125,4 +124,3 @@ pub trait Model: Send + Sync {
     /// Answers one request.
     fn answer<'a>(&'a self, request: &'a Request) -> BoxFuture<'a, Result<Answer, ModelError>>;
 }
-

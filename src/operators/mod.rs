@@ -1,1 +1,55 @@
-//! (being built)
+//! What a stage can do: one file a family of operators. [`all`] puts them together with the
+//! sandboxes and models that they act through.
+
+pub mod eval;
+pub mod persona;
+pub mod rollout;
+pub mod rows;
+pub mod skill;
+pub mod task;
+pub mod train;
+pub mod verify;
+pub mod workspace;
+
+use std::sync::Arc;
+
+use crate::agent::Registry;
+use crate::engine::{Operator, Operators};
+use crate::sandbox::{Backend, LocalBackend, ProcessBackend, SandboxError};
+
+/// Every operator. `allow_unsandboxed` lets `sandbox("local")` be opened.
+///
+/// # Errors
+/// When this program cannot find its own file, which sandboxes start from.
+pub fn all(allow_unsandboxed: bool) -> Result<Operators, SandboxError> {
+    let mut backends: Vec<Arc<dyn Backend>> = vec![Arc::new(ProcessBackend::current()?)];
+    if allow_unsandboxed {
+        backends.push(Arc::new(LocalBackend));
+    }
+    let found = backends.clone();
+    let by_name: verify::Backends =
+        Arc::new(move |name| found.iter().find(|backend| backend.name() == name).cloned());
+    let checkpoints = train::OpenCheckpoints::default();
+    let models = Registry::builtin().with(
+        "checkpoint",
+        Box::new(move |value, _task, objects, _seed| checkpoints.model(value, objects)),
+    );
+    let library = Arc::new(task::Library::default());
+    let operators: Vec<Arc<dyn Operator>> = vec![
+        Arc::new(persona::Draw::default()),
+        Arc::new(skill::Ground::default()),
+        Arc::new(task::Write::new(library.clone())),
+        Arc::new(workspace::Mock::new(library)),
+        Arc::new(rollout::ClawTools),
+        Arc::new(rollout::Rollout::new(Arc::new(models), backends)),
+        Arc::new(verify::Grade::new(by_name)),
+        Arc::new(train::Tiny),
+        Arc::new(train::Sft),
+        Arc::new(eval::Summarise),
+        Arc::new(rows::Holdout),
+        Arc::new(rows::Sample),
+        Arc::new(rows::Take),
+        Arc::new(rows::Dedup),
+    ];
+    Ok(Operators::new(operators))
+}

@@ -1,1 +1,12 @@
-//! (being built)
+//! The plan: a checked program as a graph of stages, the keys of its calls, and the reasons why a
+//! stage runs. Pure: the same program and the same store give the same plan.
+
+mod graph;
+mod key;
+mod reason;
+mod walk;
+
+pub use graph::{Plan, PlanError};
+pub use key::{call_key, stage_key};
+pub use reason::{Part, PartKind, Reason, compare, parts};
+pub use walk::{operators, walk};

@@ -2,13 +2,51 @@
 //!
 //! One trait, several backends, the same behaviour. A [`Sandbox`] is one isolated world with one
 //! workspace, which lives from [`Backend::open`] to [`Sandbox::close`]; everything in it dies then.
+//!
+//! The `process` backend ([`ProcessBackend`]) builds its worlds from Linux namespaces without root,
+//! a daemon or an image:
+//!
+//! ```text
+//! claw ── starts once ──> helper: one thread, own user and mount namespace, the read-only root
+//!   │                       │ clones, for every sandbox, into seven new namespaces
+//!   └── socket ───────────> init (pid 1): private workspace, /tmp, /proc; no capabilities
+//!                             └── commands
+//! ```
+//!
+//! The `local` backend ([`LocalBackend`]) isolates nothing and is for machines where nothing else
+//! works. Both share the code that fills a workspace, runs a command and takes the workspace out.
+
+mod cgroup;
+mod command;
+mod confine;
+mod errno;
+mod files;
+mod helper;
+mod init;
+mod kernel;
+mod launch;
+mod local;
+mod probe;
+mod process;
+mod processes;
+mod python;
+mod root;
+mod session;
+mod wire;
+mod workspace;
+
+pub use helper::{HELPER_ARGUMENT, helper_main};
+pub use local::LocalBackend;
+pub use probe::{Probe, probe, probe_with};
+pub use process::ProcessBackend;
+pub use python::{Python, find_python};
 
 use futures::future::BoxFuture;
 
 use crate::store::{Digest, Objects};
 
 /// What a sandbox may use.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Limits {
     /// Memory of all its processes together, in bytes.
     pub memory: u64,
@@ -59,7 +97,7 @@ pub struct Command {
 }
 
 /// How a command ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Exit {
     /// With this code.
     Code(i32),
@@ -139,10 +177,8 @@ pub trait Backend: Send + Sync {
 /// One open sandbox. Dropping it kills everything in it.
 pub trait Sandbox: Send {
     /// Runs a command to its end.
-    fn exec<'a>(
-        &'a mut self,
-        command: &'a Command,
-    ) -> BoxFuture<'a, Result<Outcome, SandboxError>>;
+    fn exec<'a>(&'a mut self, command: &'a Command)
+    -> BoxFuture<'a, Result<Outcome, SandboxError>>;
 
     /// The bytes of a file; `path` is absolute, or relative to the workspace. At most `limit` bytes.
     fn read<'a>(

@@ -1,9 +1,30 @@
 //! The store: digests to bytes, and what has been computed already.
+//!
+//! ```text
+//! .claw/
+//!   packs/00000001.pack   small objects and receipts, appended, each with a checksum: the truth
+//!   objects/ab/cdef…      large objects, a file each
+//!   index/                sled: where things stand in the packs; made anew when it is lost
+//!   runs/<id>/            what each run did, appended line by line
+//!   lock                  one writer; readers need no lock
+//! ```
+//!
+//! [`Store`] is the one writer, [`Snapshot`] any number of readers; both are [`Objects`] and
+//! [`Results`].
 
 mod digest;
+mod disk;
+mod index;
+mod lock;
 mod objects;
+mod pack;
+mod receipt;
+mod snapshot;
 mod tree;
 
 pub use digest::{Digest, KeyHasher, NotADigest};
+pub use disk::Store;
 pub use objects::{MemoryObjects, Objects, StoreError};
+pub use receipt::{Receipt, Results};
+pub use snapshot::Snapshot;
 pub use tree::{BadTree, Entry, Tree};

@@ -58,7 +58,9 @@ impl Tree {
                     let mode = if *executable { "755" } else { "644" };
                     out.push_str(&format!("file {mode} {digest} {size} {path}\n"));
                 }
-                Entry::Link(target) => out.push_str(&format!("link - {} - {path}\n", escape(target))),
+                Entry::Link(target) => {
+                    out.push_str(&format!("link - {} - {path}\n", escape(target)))
+                }
                 Entry::EmptyDir => out.push_str(&format!("dir - - - {path}\n")),
             }
         }
@@ -75,7 +77,9 @@ impl Tree {
         for (index, line) in text.lines().enumerate() {
             let bad = || BadTree { line: index + 1, text: line.to_string() };
             let parts: Vec<&str> = line.splitn(5, ' ').collect();
-            let [kind, mode, what, size, path] = parts[..] else { return Err(bad()) };
+            let [kind, mode, what, size, path] = parts[..] else {
+                return Err(bad());
+            };
             let entry = match kind {
                 "file" => Entry::File {
                     digest: what.parse().map_err(|_| bad())?,
@@ -102,7 +106,9 @@ impl Tree {
         let entries = self
             .entries
             .iter()
-            .filter_map(|(path, entry)| Some((path.strip_prefix(&start)?.to_string(), entry.clone())))
+            .filter_map(|(path, entry)| {
+                Some((path.strip_prefix(&start)?.to_string(), entry.clone()))
+            })
             .collect();
         Tree { entries }
     }

@@ -1,0 +1,222 @@
+//! What may be typed. Declarations only; each command turns its arguments into work in its own file.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// One program for the whole life of file-workspace agents: personas, skills, tasks, workspaces,
+/// rollouts, verification, training, evaluation. Nothing is computed twice, nothing is lost.
+#[derive(Debug, Parser)]
+#[command(name = "claw", version, propagate_version = true, max_term_width = 100)]
+pub(super) struct Arguments {
+    /// What to do.
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Run a pipeline: only what is not in the store yet is computed
+    #[command(after_help = "\
+Examples:
+  claw run pipelines/quickstart.claw
+  claw run pipelines/quickstart.claw -p people=80 -p steps=1500
+  claw run pipelines/quickstart.claw --only graded
+
+Ctrl-C once stops gently and keeps what is done; the next run goes on from there.
+Exit codes: 0 done, 1 the work failed, 2 the input was wrong, 130 stopped.")]
+    Run(Run),
+    /// Check a pipeline without running anything
+    Check(Check),
+    /// Say what a run would do, and why
+    #[command(after_help = "\
+Each stage is listed with the rows that the store answers, the rows that would run, and the
+argument, file or stage that changed since the last run. Nothing is written.")]
+    Plan(Plan),
+    /// Show results: a stage's rows, one row, or a file in it
+    #[command(after_help = "\
+Examples:
+  claw show                            the stages of the last run
+  claw show report                     a stage
+  claw show report.graded --row 12     one row, down to its persona
+  claw show report.graded --row 12 run.after/out.txt
+  claw show lessons --where ending=max_steps
+  claw show lessons --failed           rows that were put aside, with their errors")]
+    Show(Show),
+    /// List the runs, newest first
+    Runs(Runs),
+    /// Draw the graph of a pipeline's stages
+    Graph(Graph),
+    /// Say what this machine offers, and what to do about what it lacks
+    Doctor(Doctor),
+    /// Explain an error code, such as E0304
+    Explain(Explain),
+}
+
+/// A pipeline and its parameters.
+#[derive(Debug, Args)]
+pub(super) struct Pipeline {
+    /// The pipeline's file
+    pub(super) pipeline: PathBuf,
+
+    /// Set a parameter; may be repeated
+    #[arg(short = 'p', long = "param", value_name = "NAME=VALUE")]
+    pub(super) params: Vec<String>,
+
+    /// Read parameters from a TOML file; `-p` wins over it
+    #[arg(long, value_name = "FILE")]
+    pub(super) params_file: Option<PathBuf>,
+}
+
+/// `claw run`.
+#[derive(Debug, Args)]
+pub(super) struct Run {
+    /// What to run.
+    #[command(flatten)]
+    pub(super) pipeline: Pipeline,
+
+    /// Threads that compute; never changes a result [default: one a core]
+    #[arg(short = 'j', long, value_name = "N")]
+    pub(super) threads: Option<usize>,
+
+    /// Make only this stage and what it needs; may be repeated
+    #[arg(long, value_name = "STAGE")]
+    pub(super) only: Vec<String>,
+
+    /// Make this stage again although it is in the store; may be repeated
+    #[arg(long, value_name = "STAGE")]
+    pub(super) refresh: Vec<String>,
+
+    /// Let `sandbox("local")` run commands that a model wrote on this machine WITHOUT a sandbox
+    #[arg(long)]
+    pub(super) allow_unsandboxed: bool,
+
+    /// Print the outcome as JSON
+    #[arg(long)]
+    pub(super) json: bool,
+
+    /// Show no progress
+    #[arg(short, long)]
+    pub(super) quiet: bool,
+}
+
+/// `claw check`.
+#[derive(Debug, Args)]
+pub(super) struct Check {
+    /// The pipelines' files
+    #[arg(required = true)]
+    pub(super) pipelines: Vec<PathBuf>,
+
+    /// Print diagnostics as JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// `claw plan`.
+#[derive(Debug, Args)]
+pub(super) struct Plan {
+    /// What to plan.
+    #[command(flatten)]
+    pub(super) pipeline: Pipeline,
+
+    /// Plan only this stage and what it needs; may be repeated
+    #[arg(long, value_name = "STAGE")]
+    pub(super) only: Vec<String>,
+
+    /// Print the plan as JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// `claw show`.
+#[derive(Debug, Args)]
+pub(super) struct Show {
+    /// The stage; without it, the stages of the run are listed
+    pub(super) stage: Option<String>,
+
+    /// What to show of a row: fields joined by dots, then a path inside a directory
+    pub(super) path: Option<String>,
+
+    /// The row's number, from 0
+    #[arg(long, value_name = "N")]
+    pub(super) row: Option<usize>,
+
+    /// Only rows whose field has this value; may be repeated
+    #[arg(long = "where", value_name = "FIELD=VALUE")]
+    pub(super) filters: Vec<String>,
+
+    /// Rows that were put aside, with their errors
+    #[arg(long)]
+    pub(super) failed: bool,
+
+    /// At most this many rows
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    pub(super) limit: usize,
+
+    /// The run; the last one by default
+    #[arg(long, value_name = "ID")]
+    pub(super) run: Option<String>,
+
+    /// The project's folder
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    pub(super) project: PathBuf,
+
+    /// Print JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// `claw runs`.
+#[derive(Debug, Args)]
+pub(super) struct Runs {
+    /// At most this many
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    pub(super) limit: usize,
+
+    /// The project's folder
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    pub(super) project: PathBuf,
+
+    /// Print JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// `claw graph`.
+#[derive(Debug, Args)]
+pub(super) struct Graph {
+    /// What to draw.
+    #[command(flatten)]
+    pub(super) pipeline: Pipeline,
+
+    /// In which form
+    #[arg(long, value_enum, default_value_t = GraphForm::Text)]
+    pub(super) form: GraphForm,
+}
+
+/// Forms of a drawn graph.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum GraphForm {
+    /// One line a stage, with what it reads
+    Text,
+    /// Mermaid, for Markdown
+    Mermaid,
+    /// Graphviz
+    Dot,
+}
+
+/// `claw doctor`.
+#[derive(Debug, Args)]
+pub(super) struct Doctor {
+    /// Print JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// `claw explain`.
+#[derive(Debug, Args)]
+pub(super) struct Explain {
+    /// The code, such as E0304
+    pub(super) code: String,
+}

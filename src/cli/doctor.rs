@@ -1,0 +1,120 @@
+//! `claw doctor`: what this machine offers, and what to do about what it lacks.
+
+use serde::Serialize;
+
+use super::{Exit, Failure, arguments, print};
+
+/// One thing that was looked at.
+#[derive(Debug, Serialize)]
+struct Finding {
+    name: String,
+    ok: bool,
+    detail: String,
+    help: String,
+}
+
+/// Looks at everything and tells. Fails only when the default pipeline could not run.
+pub(super) fn doctor(args: &arguments::Doctor) -> Result<Exit, Failure> {
+    let mut findings: Vec<Finding> = crate::sandbox::probe()
+        .into_iter()
+        .map(|probe| Finding {
+            name: probe.name.to_string(),
+            ok: probe.ok,
+            detail: probe.detail,
+            help: probe.help,
+        })
+        .collect();
+    findings.push(processor());
+    findings.push(docker());
+    findings.push(gpu());
+    let sandboxed = findings.iter().filter(|one| one.name == "process sandbox").all(|one| one.ok);
+    if args.json {
+        print::json(&findings);
+    } else {
+        for finding in &findings {
+            let mark = if finding.ok { "ok " } else { "no " };
+            print::line(&format!("{mark} {:<18} {}", finding.name, finding.detail));
+            if !finding.ok && !finding.help.is_empty() {
+                for line in finding.help.lines() {
+                    print::line(&format!("     {:<18} help: {line}", ""));
+                }
+            }
+        }
+    }
+    Ok(if sandboxed { Exit::Done } else { Exit::Failed })
+}
+
+fn processor() -> Finding {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    #[cfg(target_arch = "x86_64")]
+    let kind = if std::arch::is_x86_feature_detected!("avx512f") {
+        "AVX-512"
+    } else if std::arch::is_x86_feature_detected!("avx2") {
+        "AVX2"
+    } else {
+        "no AVX2: training will be slow"
+    };
+    #[cfg(not(target_arch = "x86_64"))]
+    let kind = std::env::consts::ARCH;
+    Finding {
+        name: "processor".to_string(),
+        ok: true,
+        detail: format!("{cores} cores, {kind}"),
+        help: String::new(),
+    }
+}
+
+/// Asks a Docker engine (or a Podman socket, by DOCKER_HOST) for its version.
+fn docker() -> Finding {
+    let asked = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|err| err.to_string())
+        .and_then(|runtime| {
+            runtime.block_on(async {
+                let docker =
+                    bollard::Docker::connect_with_defaults().map_err(|err| err.to_string())?;
+                let version =
+                    tokio::time::timeout(std::time::Duration::from_secs(3), docker.version());
+                let version = version.await.map_err(|_| "it does not answer".to_string())?;
+                let version = version.map_err(|err| err.to_string())?;
+                Ok(format!(
+                    "engine {}, API {}",
+                    version.version.unwrap_or_default(),
+                    version.api_version.unwrap_or_default()
+                ))
+            })
+        });
+    match asked {
+        Ok(detail) => Finding { name: "docker".into(), ok: true, detail, help: String::new() },
+        Err(err) => Finding {
+            name: "docker".into(),
+            ok: false,
+            detail: format!("no engine: {err}"),
+            help: "optional: start dockerd, or point DOCKER_HOST at a Docker or Podman socket"
+                .into(),
+        },
+    }
+}
+
+fn gpu() -> Finding {
+    let asked = std::process::Command::new("nvidia-smi")
+        .args(["--query-gpu=name,memory.total", "--format=csv,noheader"])
+        .output();
+    match asked {
+        Ok(output) if output.status.success() => Finding {
+            name: "gpu".into(),
+            ok: true,
+            detail: String::from_utf8_lossy(&output.stdout).trim().replace('\n', "; "),
+            help: String::new(),
+        },
+        _ => Finding {
+            name: "gpu".into(),
+            ok: false,
+            detail: "none seen by nvidia-smi".into(),
+            help: "optional: small models train on the processor; large ones by an external \
+                   trainer"
+                .into(),
+        },
+    }
+}

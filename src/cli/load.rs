@@ -1,0 +1,138 @@
+//! From a file on the command line to a plan, with everything that is wrong told at once.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::engine::Operators;
+use crate::lang::{self, Diagnostic, Pipeline, Program, Severity, SourceMap};
+use crate::plan::Plan;
+use crate::store::Objects;
+
+use super::arguments;
+use super::project::Project;
+use super::{Exit, Failure, print};
+
+/// A pipeline that was found good.
+pub(super) struct Loaded {
+    pub(super) program: Program,
+    pub(super) sources: SourceMap,
+    pub(super) diagnostics: Vec<Diagnostic>,
+}
+
+/// Prints diagnostics, errors last.
+pub(super) fn tell(diagnostics: &[Diagnostic], sources: &SourceMap) {
+    for diagnostic in diagnostics {
+        print::err(&lang::render(diagnostic, sources, print::width(), print::colour()));
+    }
+}
+
+/// A failure that was told already.
+fn told(count: usize) -> Failure {
+    let plural = if count == 1 { "error" } else { "errors" };
+    Failure { exit: Exit::BadInput, message: format!("{count} {plural}") }
+}
+
+/// Checks a pipeline's file.
+pub(super) fn check(
+    project: &Project,
+    entry: &str,
+    objects: Arc<dyn Objects>,
+) -> Result<Loaded, (Vec<Diagnostic>, SourceMap)> {
+    let sources = project.sources(objects);
+    let checked = lang::load(entry, &sources);
+    let bad = checked.diagnostics.iter().any(|one| one.severity == Severity::Error);
+    match checked.program {
+        Some(program) if !bad => {
+            Ok(Loaded { program, sources: checked.sources, diagnostics: checked.diagnostics })
+        }
+        _ => Err((checked.diagnostics, checked.sources)),
+    }
+}
+
+/// Checks a pipeline and binds its parameters; tells what is wrong.
+pub(super) fn bind(
+    project: &Project,
+    entry: &str,
+    args: &arguments::Pipeline,
+    objects: Arc<dyn Objects>,
+) -> Result<Pipeline, Failure> {
+    let loaded = match check(project, entry, objects.clone()) {
+        Ok(loaded) => loaded,
+        Err((diagnostics, sources)) => {
+            tell(&diagnostics, &sources);
+            return Err(told(errors(&diagnostics)));
+        }
+    };
+    tell(&loaded.diagnostics, &loaded.sources);
+    let given = params(args)?;
+    let sources = project.sources(objects);
+    lang::bind(&loaded.program, &given, &sources).map_err(|diagnostics| {
+        tell(&diagnostics, &loaded.program.sources);
+        told(errors(&diagnostics))
+    })
+}
+
+fn errors(diagnostics: &[Diagnostic]) -> usize {
+    diagnostics.iter().filter(|one| one.severity == Severity::Error).count()
+}
+
+/// The parameters as they were given: the file's, then the command line's over them.
+fn params(args: &arguments::Pipeline) -> Result<BTreeMap<String, String>, Failure> {
+    let mut given = BTreeMap::new();
+    if let Some(file) = &args.params_file {
+        let text = std::fs::read_to_string(file)
+            .map_err(|err| Failure::input(format!("{}: {err}", file.display())))?;
+        let table: toml::Table = toml::from_str(&text)
+            .map_err(|err| Failure::input(format!("{}: {err}", file.display())))?;
+        for (name, value) in table {
+            let text = match value {
+                toml::Value::String(text) => text,
+                other => other.to_string(),
+            };
+            given.insert(name, text);
+        }
+    }
+    for param in &args.params {
+        let (name, value) = param.split_once('=').ok_or_else(|| {
+            Failure::input(format!("`-p {param}` has no `=`; write `-p name=value`"))
+        })?;
+        given.insert(name.trim().to_string(), value.to_string());
+    }
+    Ok(given)
+}
+
+/// Makes the plan of what `only` needs, of the outputs when it is empty.
+pub(super) fn plan(pipeline: Pipeline, only: &[String]) -> Result<Plan, Failure> {
+    for name in only {
+        known(&pipeline, name)?;
+    }
+    Plan::new(pipeline, only).map_err(|err| Failure::input(err.to_string()))
+}
+
+/// Refuses a stage that the pipeline does not have, naming the nearest one.
+pub(super) fn known(pipeline: &Pipeline, name: &str) -> Result<(), Failure> {
+    let names: Vec<&str> = pipeline.stages.iter().map(|stage| stage.name.as_str()).collect();
+    if names.contains(&name) {
+        return Ok(());
+    }
+    Err(Failure::input(unknown("stage", name, &names)))
+}
+
+/// The message for a name that is not there.
+pub(super) fn unknown(what: &str, name: &str, names: &[&str]) -> String {
+    let near = names
+        .iter()
+        .map(|other| (strsim::damerau_levenshtein(name, other), *other))
+        .min()
+        .filter(|(distance, other)| *distance <= other.len() / 3 + 1);
+    let hint = match near {
+        Some((_, near)) => format!("did you mean `{near}`?"),
+        None => format!("there are: {}", names.join(", ")),
+    };
+    format!("{what} `{name}` does not exist\n  help: {hint}")
+}
+
+/// Every operator, with the sandboxes and models that they act through.
+pub(super) fn operators(allow_unsandboxed: bool) -> Result<Operators, Failure> {
+    crate::operators::all(allow_unsandboxed).map_err(|err| Failure::work(err.to_string()))
+}

@@ -1,0 +1,134 @@
+//! `output … as "path"`: results written where a person wants them.
+//!
+//! What stands there already and is right is left alone; what was deleted or edited is put back
+//! from the store without computing anything.
+
+use std::path::{Component, Path, PathBuf};
+
+use crate::engine::{Ended, read_value};
+use crate::lang::Value;
+use crate::plan::Plan;
+use crate::store::{Digest, Entry, Objects, Tree};
+
+use super::Failure;
+use super::project::Project;
+
+/// Writes the outputs that have a path and a result; says in a line each what was written.
+pub(super) fn write(
+    project: &Project,
+    plan: &Plan,
+    ended: &Ended,
+    store: &dyn Objects,
+) -> Result<Vec<String>, Failure> {
+    let mut written = Vec::new();
+    for output in &plan.pipeline.outputs {
+        let (Some(path), Some(digest)) = (&output.path, ended.result(&output.stage)) else {
+            continue;
+        };
+        let inside = Path::new(path).components().all(|part| matches!(part, Component::Normal(_)));
+        if !inside {
+            return Err(Failure::input(format!(
+                "output `{}`: `{path}` must be a path inside the project, without `..`",
+                output.stage
+            )));
+        }
+        let target = project.root.join(path);
+        let value = read_value(store, &digest)?;
+        let changed = match content(&value, store)? {
+            Content::Folder(tree) => folder(&target, &tree, store)?,
+            Content::Bytes(bytes) => file(&target, &bytes)?,
+        };
+        if changed {
+            written.push(format!("{} written to {path}", output.stage));
+        }
+    }
+    Ok(written)
+}
+
+enum Content {
+    Folder(Tree),
+    Bytes(Vec<u8>),
+}
+
+/// A directory (a checkpoint is one) becomes a folder, a file itself, a table JSON lines, and any
+/// other value indented JSON.
+fn content(value: &Value, store: &dyn Objects) -> Result<Content, Failure> {
+    Ok(match value {
+        Value::Dir(digest) => Content::Folder(store.tree(digest)?),
+        Value::File { digest, .. } => Content::Bytes(store.get(digest)?.to_vec()),
+        Value::Table(table) => {
+            let mut bytes = Vec::new();
+            for row in &table.rows {
+                bytes.extend_from_slice(&store.get(row)?);
+                bytes.push(b'\n');
+            }
+            Content::Bytes(bytes)
+        }
+        other => match other.get("checkpoint") {
+            Some(Value::Dir(digest)) => Content::Folder(store.tree(digest)?),
+            _ => {
+                let mut bytes = serde_json::to_vec_pretty(&other.to_json())
+                    .map_err(|err| Failure::work(err.to_string()))?;
+                bytes.push(b'\n');
+                Content::Bytes(bytes)
+            }
+        },
+    })
+}
+
+fn refused<'a>(path: &'a Path) -> impl Fn(std::io::Error) -> Failure + 'a {
+    move |err| Failure::work(format!("writing {}: {err}", path.display()))
+}
+
+fn same(path: &Path, digest: &Digest) -> bool {
+    std::fs::read(path).is_ok_and(|bytes| Digest::of(&bytes) == *digest)
+}
+
+fn file(target: &Path, bytes: &[u8]) -> Result<bool, Failure> {
+    if same(target, &Digest::of(bytes)) {
+        return Ok(false);
+    }
+    replace(target, bytes)?;
+    Ok(true)
+}
+
+/// Writes a file under another name first, so that nobody ever reads half of it.
+fn replace(target: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    let above = target.parent().unwrap_or(Path::new("."));
+    std::fs::create_dir_all(above).map_err(refused(above))?;
+    let temporary = tempfile::NamedTempFile::new_in(above).map_err(refused(above))?;
+    std::fs::write(temporary.path(), bytes).map_err(refused(target))?;
+    let readable = std::os::unix::fs::PermissionsExt::from_mode(0o644);
+    std::fs::set_permissions(temporary.path(), readable).map_err(refused(target))?;
+    temporary.persist(target).map_err(|err| refused(target)(err.error))?;
+    Ok(())
+}
+
+fn folder(target: &Path, tree: &Tree, store: &dyn Objects) -> Result<bool, Failure> {
+    let mut changed = false;
+    for (path, entry) in &tree.entries {
+        let place: PathBuf = target.join(path);
+        match entry {
+            Entry::File { digest, .. } if !same(&place, digest) => {
+                replace(&place, &store.get(digest)?)?;
+                changed = true;
+            }
+            Entry::Link(to)
+                if std::fs::read_link(&place).ok().as_deref() != Some(Path::new(to)) =>
+            {
+                let _ = std::fs::remove_file(&place);
+                if let Some(above) = place.parent() {
+                    std::fs::create_dir_all(above).map_err(refused(above))?;
+                }
+                std::os::unix::fs::symlink(to, &place).map_err(refused(&place))?;
+                changed = true;
+            }
+            Entry::EmptyDir if !place.is_dir() => {
+                std::fs::create_dir_all(&place).map_err(refused(&place))?;
+                changed = true;
+            }
+            _ => {}
+        }
+    }
+    Ok(changed)
+}

@@ -1,0 +1,104 @@
+//! `claw plan`: what a run would do, and why.
+
+use std::sync::Arc;
+
+use serde_json::json;
+
+use crate::engine::{self, Forecast, StageRecord};
+use crate::plan::{PartKind, Reason};
+use crate::store::Snapshot;
+
+use super::project::Project;
+use super::{Exit, Failure, arguments, load, print};
+
+/// Looks ahead and tells.
+pub(super) fn plan(args: &arguments::Plan) -> Result<Exit, Failure> {
+    let (project, entry) = Project::of(&args.pipeline.pipeline)?;
+    let store = Arc::new(Snapshot::open(&project.store())?);
+    let pipeline = load::bind(&project, &entry, &args.pipeline, store.clone())?;
+    let plan = load::plan(pipeline, &args.only)?;
+    let before = last_stages(&project, &entry);
+    let operators = load::operators(true)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .map_err(|err| Failure::work(format!("starting the runtime: {err}")))?;
+    let stages = runtime.block_on(engine::forecast(&plan, &operators, store, &before))?;
+    if args.json {
+        print::json(&json!({ "pipeline": entry, "stages": stages }));
+    } else {
+        print::out(&tell(&stages));
+    }
+    Ok(Exit::Done)
+}
+
+/// The stages of the last run of this pipeline that left them.
+fn last_stages(project: &Project, entry: &str) -> Vec<StageRecord> {
+    engine::run_ids(&project.store())
+        .iter()
+        .filter_map(|id| engine::read_run(&project.store(), id, false))
+        .find(|run| run.info.pipeline == entry && !run.stages.is_empty())
+        .map(|run| run.stages)
+        .unwrap_or_default()
+}
+
+fn tell(stages: &[Forecast]) -> String {
+    let running: Vec<&Forecast> = stages.iter().filter(|stage| stage.will_run > 0).collect();
+    if running.is_empty() {
+        return format!("Nothing to run: all {} stages are in the store.\n", stages.len());
+    }
+    let mut rows = Vec::new();
+    for stage in stages {
+        let about = if stage.exact { "" } else { "≤ " };
+        rows.push(vec![
+            stage.stage.clone(),
+            format!("{about}{}", print::number(stage.will_run)),
+            print::number(stage.cached),
+            stage.reasons.first().map(reason).unwrap_or_default(),
+        ]);
+        for more in stage.reasons.iter().skip(1) {
+            rows.push(vec![String::new(), String::new(), String::new(), reason(more)]);
+        }
+    }
+    let heads = ["stage", "run", "cached", "why"].map(str::to_string);
+    let mut out = print::columns(&heads, &rows);
+    let total: u64 = running.iter().map(|stage| stage.will_run).sum();
+    out.push_str(&format!(
+        "\n{} of {} stages run, {} rows.\n",
+        running.len(),
+        stages.len(),
+        print::number(total)
+    ));
+    out
+}
+
+/// A reason in words.
+pub(super) fn reason(reason: &Reason) -> String {
+    match reason {
+        Reason::New => "never ran".to_string(),
+        Reason::Unfinished => "rows are missing".to_string(),
+        Reason::Upstream { stages } => format!("rows of {} change", stages.join(", ")),
+        Reason::Changed { kind: PartKind::Path, name, files, .. } if !files.is_empty() => {
+            let shown: Vec<String> =
+                files.iter().take(3).map(|file| format!("{name}/{file}")).collect();
+            let more = match files.len().saturating_sub(3) {
+                0 => String::new(),
+                more => format!(" and {more} more"),
+            };
+            format!("{}{more} changed", shown.join(", "))
+        }
+        Reason::Changed { kind, name, was, now, .. } => {
+            let what = match kind {
+                PartKind::Argument => format!("argument `{name}`"),
+                PartKind::Operator => format!("operator `{name}`"),
+                _ => name.clone(),
+            };
+            match (was.as_str(), now.as_str()) {
+                ("", "") => format!("{what} changed"),
+                ("", now) => format!("{what} is new: {now}"),
+                (was, "") => format!("{what} is gone (was {was})"),
+                (was, now) if *kind != PartKind::Path => format!("{what}: {was} → {now}"),
+                _ => format!("{what} changed"),
+            }
+        }
+    }
+}

@@ -1,0 +1,272 @@
+//! A project: the folder with `claw.toml`, where its files and the standard library are read from.
+
+use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
+
+use include_dir::{Dir, include_dir};
+use serde::Deserialize;
+
+use crate::lang::{SourceError, Sources};
+use crate::store::{Digest, Entry, Objects, Tree};
+
+/// The standard library as it was when this program was built.
+static LIBRARY: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/stdlib");
+
+/// Folders that are never part of a `dir()`: version control, our own store, compiled Python.
+const LEFT_OUT: [&str; 3] = [".git", ".claw", "__pycache__"];
+
+/// What `claw.toml` says.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// Who it is.
+    #[serde(default)]
+    pub project: ProjectSettings,
+    /// Where libraries come from.
+    #[serde(default)]
+    pub library: LibrarySettings,
+}
+
+/// `[project]`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProjectSettings {
+    /// The project's name.
+    pub name: Option<String>,
+}
+
+/// `[library]`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LibrarySettings {
+    /// A folder to read `std/…` from instead of the library that is built in: for working on the
+    /// library itself.
+    pub std: Option<PathBuf>,
+}
+
+/// A project on disk.
+#[derive(Debug, Clone)]
+pub struct Project {
+    /// Its folder, absolute.
+    pub root: PathBuf,
+    /// What its `claw.toml` says.
+    pub settings: Settings,
+}
+
+/// Why a project cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ProjectError {
+    /// The pipeline is not there.
+    #[error("{0} does not exist")]
+    Missing(PathBuf),
+    /// `claw.toml` is not what it should be.
+    #[error("{path}: {message}")]
+    Settings {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, and where.
+        message: String,
+    },
+    /// The disk said no.
+    #[error("{path}: {source}")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system answered.
+        source: std::io::Error,
+    },
+}
+
+impl Project {
+    /// The project around `start`: the nearest folder at or above it with a `claw.toml`, else the
+    /// folder itself.
+    ///
+    /// # Errors
+    /// See [`ProjectError`].
+    pub fn around(start: &Path) -> Result<Project, ProjectError> {
+        let start = start
+            .canonicalize()
+            .map_err(|source| ProjectError::Io { path: start.to_path_buf(), source })?;
+        let root = start.ancestors().find(|folder| folder.join("claw.toml").is_file());
+        let Some(root) = root else {
+            return Ok(Project { root: start, settings: Settings::default() });
+        };
+        let path = root.join("claw.toml");
+        let text = std::fs::read_to_string(&path)
+            .map_err(|source| ProjectError::Io { path: path.clone(), source })?;
+        let settings = toml::from_str(&text)
+            .map_err(|err| ProjectError::Settings { path, message: err.to_string() })?;
+        Ok(Project { root: root.to_path_buf(), settings })
+    }
+
+    /// The project of a pipeline file, and the file's path relative to the project.
+    ///
+    /// # Errors
+    /// See [`ProjectError`].
+    pub fn of(pipeline: &Path) -> Result<(Project, String), ProjectError> {
+        let file =
+            pipeline.canonicalize().map_err(|_| ProjectError::Missing(pipeline.to_path_buf()))?;
+        let project = Project::around(file.parent().unwrap_or(Path::new("/")))?;
+        let entry = file.strip_prefix(&project.root).unwrap_or(&file);
+        Ok((project, entry.to_string_lossy().replace('\\', "/")))
+    }
+
+    /// Where its results are kept.
+    pub fn store(&self) -> PathBuf {
+        self.root.join(".claw")
+    }
+
+    /// Its files, as the language sees them; what is read is kept in `objects`.
+    pub fn sources(&self, objects: Arc<dyn Objects>) -> ProjectSources {
+        let std = self.settings.library.std.as_ref().map(|path| self.root.join(path));
+        ProjectSources { root: self.root.clone(), std, objects }
+    }
+}
+
+/// The files of a project and of the standard library.
+pub struct ProjectSources {
+    root: PathBuf,
+    std: Option<PathBuf>,
+    objects: Arc<dyn Objects>,
+}
+
+impl ProjectSources {
+    /// The path on disk; `None` for a path into the library that is built in.
+    fn locate(&self, path: &str) -> Result<Option<PathBuf>, SourceError> {
+        let (base, rest) = match path.strip_prefix("std/") {
+            Some(rest) => match &self.std {
+                Some(std) => (std, rest),
+                None => return Ok(None),
+            },
+            None => (&self.root, path),
+        };
+        let outside = Path::new(rest).components().any(|part| {
+            matches!(part, Component::ParentDir | Component::RootDir | Component::Prefix(_))
+        });
+        if outside {
+            return Err(SourceError::Unreadable {
+                path: path.to_string(),
+                why: "it lies outside the project; copy it in, or move `claw.toml` up".to_string(),
+            });
+        }
+        Ok(Some(base.join(rest)))
+    }
+}
+
+fn unreadable(path: &str, err: &std::io::Error) -> SourceError {
+    match err.kind() {
+        std::io::ErrorKind::NotFound => SourceError::Missing(path.to_string()),
+        _ => SourceError::Unreadable { path: path.to_string(), why: err.to_string() },
+    }
+}
+
+impl Sources for ProjectSources {
+    fn read(&self, path: &str) -> Result<Arc<[u8]>, SourceError> {
+        match self.locate(path)? {
+            Some(file) => Ok(std::fs::read(&file).map_err(|err| unreadable(path, &err))?.into()),
+            None => {
+                let file = LIBRARY.get_file(path.trim_start_matches("std/"));
+                let file = file.ok_or_else(|| SourceError::Missing(path.to_string()))?;
+                Ok(file.contents().into())
+            }
+        }
+    }
+
+    fn dir(&self, path: &str) -> Result<Digest, SourceError> {
+        let kept = |err: crate::store::StoreError| SourceError::Unreadable {
+            path: path.to_string(),
+            why: err.to_string(),
+        };
+        let mut tree = Tree::default();
+        match self.locate(path)? {
+            Some(folder) => {
+                let meta = std::fs::metadata(&folder).map_err(|err| unreadable(path, &err))?;
+                if !meta.is_dir() {
+                    return Err(SourceError::Unreadable {
+                        path: path.to_string(),
+                        why: "it is a file; use `file(…)`".to_string(),
+                    });
+                }
+                self.walk(path, &folder, "", &mut tree)?;
+            }
+            None => {
+                let path_in = path.trim_start_matches("std/").trim_end_matches('/');
+                let folder = LIBRARY.get_dir(path_in);
+                let folder = folder.ok_or_else(|| SourceError::Missing(path.to_string()))?;
+                let mut waiting = vec![folder];
+                while let Some(folder) = waiting.pop() {
+                    waiting.extend(folder.dirs());
+                    for file in folder.files() {
+                        let Ok(name) = file.path().strip_prefix(path_in) else {
+                            continue;
+                        };
+                        let digest = self.objects.put(file.contents()).map_err(kept)?;
+                        let size = file.contents().len() as u64;
+                        let entry = Entry::File { digest, size, executable: false };
+                        tree.entries.insert(name.to_string_lossy().into_owned(), entry);
+                    }
+                }
+            }
+        }
+        self.objects.put_tree(&tree).map_err(kept)
+    }
+
+    fn env(&self, name: &str) -> Option<String> {
+        std::env::var(name).ok()
+    }
+}
+
+impl ProjectSources {
+    fn walk(
+        &self,
+        asked: &str,
+        folder: &Path,
+        prefix: &str,
+        tree: &mut Tree,
+    ) -> Result<(), SourceError> {
+        let entries = std::fs::read_dir(folder).map_err(|err| unreadable(asked, &err))?;
+        let mut empty = true;
+        for entry in entries {
+            let entry = entry.map_err(|err| unreadable(asked, &err))?;
+            let name = entry.file_name();
+            let Some(name) = name.to_str() else {
+                return Err(SourceError::Unreadable {
+                    path: asked.to_string(),
+                    why: format!("{name:?} is not UTF-8"),
+                });
+            };
+            if LEFT_OUT.contains(&name) {
+                continue;
+            }
+            empty = false;
+            let path = entry.path();
+            let inner = if prefix.is_empty() { name.into() } else { format!("{prefix}/{name}") };
+            let kind = entry.file_type().map_err(|err| unreadable(asked, &err))?;
+            if kind.is_dir() {
+                self.walk(asked, &path, &inner, tree)?;
+            } else if kind.is_symlink() {
+                let target = std::fs::read_link(&path).map_err(|err| unreadable(asked, &err))?;
+                let target = target.to_string_lossy().into_owned();
+                tree.entries.insert(inner, Entry::Link(target));
+            } else if kind.is_file() {
+                let bytes = std::fs::read(&path).map_err(|err| unreadable(asked, &err))?;
+                let digest = self.objects.put(&bytes).map_err(|err| SourceError::Unreadable {
+                    path: asked.to_string(),
+                    why: err.to_string(),
+                })?;
+                let size = bytes.len() as u64;
+                let executable = executable(&path);
+                tree.entries.insert(inner, Entry::File { digest, size, executable });
+            }
+        }
+        if empty && !prefix.is_empty() {
+            tree.entries.insert(prefix.to_string(), Entry::EmptyDir);
+        }
+        Ok(())
+    }
+}
+
+fn executable(path: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::metadata(path).is_ok_and(|meta| meta.permissions().mode() & 0o111 != 0)
+}

@@ -1,0 +1,215 @@
+//! `claw run`: does what is not done yet.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use crate::engine::{self, Cancel, Ended, Engine, Limits, RunLog, State};
+use crate::lang::{ExprKind, Pipeline, Value};
+use crate::plan::{Plan, walk};
+use crate::store::Store;
+
+use super::progress::Progress;
+use super::project::Project;
+use super::{Exit, Failure, arguments, load, outputs, print};
+
+/// How long a run that is asked to stop may finish what is in flight.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// Runs a pipeline.
+pub(super) fn run(args: &arguments::Run) -> Result<Exit, Failure> {
+    let began = Instant::now();
+    let (project, entry) = Project::of(&args.pipeline.pipeline)?;
+    let store = Arc::new(Store::open(&project.store(), &format!("claw run {entry}"))?);
+    for notice in &store.notices {
+        print::notice(&format!("note: {notice}"));
+    }
+    let pipeline = load::bind(&project, &entry, &args.pipeline, store.clone())?;
+    refuse_unsandboxed(&pipeline, args.allow_unsandboxed)?;
+    for name in &args.refresh {
+        load::known(&pipeline, name)?;
+    }
+    let plan = Arc::new(load::plan(pipeline, &args.only)?);
+    let params =
+        plan.pipeline.params.iter().map(|(name, value)| (name.clone(), value.to_json())).collect();
+    let log = RunLog::begin(&project.store(), &entry, params)
+        .map_err(|err| Failure::work(format!("starting the run's log: {err}")))?;
+    let threads = args.threads.unwrap_or_else(cores).max(1);
+    let engine = Engine {
+        store: store.clone(),
+        operators: load::operators(args.allow_unsandboxed)?,
+        limits: Limits { threads, sandboxes: threads * 4 },
+        cancel: Cancel::default(),
+        log: Arc::new(log),
+        refresh: args.refresh.clone(),
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(threads)
+        .enable_all()
+        .build()
+        .map_err(|err| Failure::work(format!("starting the runtime: {err}")))?;
+    let board = Engine::board(&plan);
+    let progress = (!args.quiet && !args.json).then(|| Progress::start(board.clone()));
+    let ended = runtime.block_on(async {
+        let work = engine.run(plan.clone(), board);
+        tokio::select! {
+            ended = work => Some(ended),
+            () = asked_to_stop(&engine.cancel) => None,
+        }
+    });
+    drop(progress);
+    runtime.shutdown_timeout(Duration::from_millis(200));
+    let Some(ended) = ended else {
+        store.sync()?;
+        print::notice("stopped; what was finished is kept, and the next run goes on from there");
+        return Ok(Exit::Stopped);
+    };
+    let written = outputs::write(&project, &plan, &ended, store.as_ref())?;
+    if args.json {
+        tell_json(&engine, &plan, &ended, &*store, &written)?;
+    } else {
+        tell(&plan, &ended, &*store, &written, began.elapsed(), args.quiet)?;
+    }
+    Ok(if ended.is_whole() {
+        Exit::Done
+    } else if ended.stopped {
+        Exit::Stopped
+    } else {
+        Exit::Failed
+    })
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(2, usize::from)
+}
+
+/// Resolves when the run must not be waited for any longer: at the second Ctrl-C, or when the time
+/// for finishing what is in flight is over. The first one only asks the run to stop.
+async fn asked_to_stop(cancel: &Cancel) {
+    let mut terminate =
+        match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+            Ok(terminate) => terminate,
+            Err(_) => return std::future::pending().await,
+        };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminate.recv() => {}
+    }
+    cancel.cancel();
+    print::notice("stopping: what is in flight may finish (Ctrl-C again stops now)");
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminate.recv() => {}
+        () = tokio::time::sleep(GRACE) => {}
+    }
+}
+
+/// `sandbox("local")` is no sandbox; a person has to say that they know.
+fn refuse_unsandboxed(pipeline: &Pipeline, allowed: bool) -> Result<(), Failure> {
+    if allowed {
+        return Ok(());
+    }
+    for stage in &pipeline.stages {
+        let mut local = false;
+        walk(&stage.expr, &mut |expr| {
+            if let ExprKind::Const(value) = &expr.kind {
+                local |= value.get("sandbox").and_then(Value::as_str) == Some("local");
+            }
+        });
+        if local {
+            return Err(Failure::input(format!(
+                "stage `{}` uses sandbox(\"local\"), which runs commands that a model wrote on \
+                 this machine without isolation\n  help: use sandbox(\"process\"), or pass \
+                 `--allow-unsandboxed` if you accept that",
+                stage.name
+            )));
+        }
+    }
+    Ok(())
+}
+
+fn tell(
+    plan: &Plan,
+    ended: &Ended,
+    store: &Store,
+    written: &[String],
+    took: Duration,
+    quiet: bool,
+) -> Result<(), Failure> {
+    for (stage, message) in &ended.failures {
+        print::error(&format!("stage `{stage}`: {message}"));
+        if plan.node(stage).is_some() {
+            print::notice(&format!(
+                "  help: `claw show {stage} --failed` shows the rows put aside"
+            ));
+        }
+    }
+    if !quiet {
+        for output in &plan.pipeline.outputs {
+            if let Some(digest) = ended.result(&output.stage)
+                && output.path.is_none()
+            {
+                let value = engine::read_value(store, &digest)?;
+                print::line(&format!("\n{}", output.stage));
+                print::out(&super::show::value(&value, store, 20)?);
+            }
+        }
+    }
+    for line in written {
+        print::line(line);
+    }
+    let ran: u64 = ended.counts.iter().map(|count| count.ran).sum();
+    let cached: u64 = ended.counts.iter().map(|count| count.cached).sum();
+    let failed: u64 = ended.counts.iter().map(|count| count.failed).sum();
+    let took = print::duration(took.as_millis() as u64);
+    let all_cached = ended.counts.iter().all(|count| count.state == State::Cached);
+    let mut summary = if all_cached {
+        format!(
+            "Nothing to do: all {} stages ({} rows) were in the store",
+            ended.counts.len(),
+            print::number(cached)
+        )
+    } else {
+        format!("{} rows made, {} from the store", print::number(ran), print::number(cached))
+    };
+    if failed > 0 {
+        summary.push_str(&format!(", {} put aside", print::number(failed)));
+    }
+    print::line(&format!("\n{summary} in {took}."));
+    Ok(())
+}
+
+fn tell_json(
+    engine: &Engine,
+    plan: &Plan,
+    ended: &Ended,
+    store: &Store,
+    written: &[String],
+) -> Result<(), Failure> {
+    let mut outputs = serde_json::Map::new();
+    for output in &plan.pipeline.outputs {
+        if let Some(digest) = ended.result(&output.stage) {
+            let value = engine::read_value(store, &digest)?;
+            outputs.insert(output.stage.clone(), value.to_json());
+        }
+    }
+    let failures: Vec<_> = ended
+        .failures
+        .iter()
+        .map(|(stage, message)| json!({ "stage": stage, "message": message }))
+        .collect();
+    let results: serde_json::Map<_, _> =
+        ended.results.iter().map(|(stage, digest)| (stage.clone(), json!(digest))).collect();
+    print::json(&json!({
+        "run": engine.log.info.id,
+        "ok": ended.is_whole(),
+        "stopped": ended.stopped,
+        "stages": ended.counts,
+        "results": results,
+        "failures": failures,
+        "outputs": outputs,
+        "written": written,
+    }));
+    Ok(())
+}

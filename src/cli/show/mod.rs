@@ -1,0 +1,207 @@
+//! `claw show`: results, from a table down to one file in one row.
+
+mod story;
+mod value;
+
+use serde_json::json;
+
+use crate::engine::{Event, RunRecord, StageRecord, read_run, read_value, run_ids};
+use crate::lang::{Table, Value};
+use crate::store::{Objects, Snapshot};
+
+use super::project::Project;
+use super::{Exit, Failure, arguments, load, print};
+
+pub(super) use value::show as value;
+
+/// Shows what was asked for.
+pub(super) fn show(args: &arguments::Show) -> Result<Exit, Failure> {
+    let project = Project::around(&args.project)?;
+    let run = find_run(&project, args.run.as_deref(), args.failed)?;
+    let Some(stage) = &args.stage else {
+        list_stages(&run, args.json);
+        return Ok(Exit::Done);
+    };
+    if args.failed {
+        return failed(&run, stage, args);
+    }
+    let record = find_stage(&run, stage)?;
+    let Some(result) = record.result else {
+        return Err(Failure::work(format!(
+            "stage `{stage}` has no result in run {}\n  help: `claw show {stage} --failed` shows \
+             rows that were put aside; `claw run {}` goes on",
+            run.info.id, run.info.pipeline
+        )));
+    };
+    let store = Snapshot::open(&project.store())?;
+    let whole = read_value(&store, &result)?;
+    let shown = match (&whole, args.row) {
+        (Value::Table(table), Some(number)) => {
+            let digest = table.rows.get(number).ok_or_else(|| {
+                Failure::input(format!(
+                    "stage `{stage}` has {} rows; the last is number {}",
+                    table.rows.len(),
+                    table.rows.len().saturating_sub(1)
+                ))
+            })?;
+            read_value(&store, digest)?
+        }
+        (_, Some(_)) => {
+            return Err(Failure::input(format!("stage `{stage}` is one value, not rows")));
+        }
+        (Value::Table(table), None) if args.path.is_none() => {
+            return rows(stage, table, args, &store);
+        }
+        _ => whole,
+    };
+    let shown = match &args.path {
+        Some(path) => match value::follow(&shown, path, &store)? {
+            value::Found::Value(value) => value,
+            value::Found::Bytes(bytes) => {
+                print::out(&print::safe(&String::from_utf8_lossy(&bytes)));
+                return Ok(Exit::Done);
+            }
+        },
+        None => shown,
+    };
+    if args.json {
+        print::json(&shown.to_json());
+    } else if args.row.is_some() && args.path.is_none() && story::has_one(&shown) {
+        print::out(&story::tell(&shown, &store)?);
+    } else {
+        print::out(&value::show(&shown, &store, args.limit)?);
+    }
+    Ok(Exit::Done)
+}
+
+/// The run that was asked for; the newest one that left results by default.
+fn find_run(project: &Project, id: Option<&str>, events: bool) -> Result<RunRecord, Failure> {
+    let ids = run_ids(&project.store());
+    if let Some(id) = id {
+        return read_run(&project.store(), id, true).ok_or_else(|| {
+            let names: Vec<&str> = ids.iter().map(String::as_str).take(5).collect();
+            Failure::input(load::unknown("run", id, &names))
+        });
+    }
+    ids.iter()
+        .filter_map(|id| read_run(&project.store(), id, true))
+        .find(|run| events || !run.stages.is_empty())
+        .ok_or_else(|| {
+            Failure::input(format!(
+                "there is no finished run in {}\n  help: `claw run PIPELINE` makes one",
+                project.root.display()
+            ))
+        })
+}
+
+fn find_stage<'a>(run: &'a RunRecord, stage: &str) -> Result<&'a StageRecord, Failure> {
+    run.stages.iter().find(|record| record.stage == stage).ok_or_else(|| {
+        let names: Vec<&str> = run.stages.iter().map(|record| record.stage.as_str()).collect();
+        Failure::input(load::unknown("stage", stage, &names))
+    })
+}
+
+fn list_stages(run: &RunRecord, as_json: bool) {
+    if as_json {
+        print::json(&json!({ "run": run.info, "stages": run.stages }));
+        return;
+    }
+    print::line(&format!("run {} of {}\n", run.info.id, run.info.pipeline));
+    let rows: Vec<Vec<String>> = run
+        .stages
+        .iter()
+        .map(|record| {
+            let result = record.result.map_or("none".to_string(), |digest| digest.short());
+            vec![record.stage.clone(), result]
+        })
+        .collect();
+    print::out(&print::columns(&["stage", "result"].map(str::to_string), &rows));
+}
+
+/// The rows of a stage, those that pass the filters.
+fn rows(
+    stage: &str,
+    table: &Table,
+    args: &arguments::Show,
+    store: &dyn Objects,
+) -> Result<Exit, Failure> {
+    let filters: Vec<(&str, &str)> = args
+        .filters
+        .iter()
+        .map(|filter| {
+            filter.split_once('=').ok_or_else(|| {
+                Failure::input(format!("`--where {filter}` has no `=`; write `field=value`"))
+            })
+        })
+        .collect::<Result<_, _>>()?;
+    let mut shown = Vec::new();
+    let mut passed = 0;
+    for (number, digest) in table.rows.iter().enumerate() {
+        if shown.len() >= args.limit && filters.is_empty() {
+            passed = table.rows.len();
+            break;
+        }
+        let row = read_value(store, digest)?;
+        let holds = filters.iter().all(|(field, want)| {
+            matches!(value::follow(&row, field, store), Ok(value::Found::Value(value))
+                if print::cell(&value) == **want
+                    || String::from_utf8_lossy(&value.encode()) == **want)
+        });
+        if holds {
+            passed += 1;
+            if shown.len() < args.limit {
+                shown.push((number, row));
+            }
+        }
+    }
+    if args.json {
+        let rows: Vec<_> = shown.iter().map(|(_, row)| row.to_json()).collect();
+        print::json(&rows);
+        return Ok(Exit::Done);
+    }
+    let flat: Vec<Value> = shown.iter().map(|(number, row)| value::flat(*number, row)).collect();
+    print::out(&print::records(&flat));
+    let more = passed - shown.len();
+    let rest = if more > 0 { format!(", {more} more (--limit)") } else { String::new() };
+    print::line(&format!(
+        "\n{} of {} rows{rest}. One row: `claw show {stage} --row N`.",
+        shown.len(),
+        table.rows.len()
+    ));
+    Ok(Exit::Done)
+}
+
+/// Rows that were put aside.
+fn failed(run: &RunRecord, stage: &str, args: &arguments::Show) -> Result<Exit, Failure> {
+    let aside: Vec<_> = run
+        .events
+        .iter()
+        .filter_map(|event| match event {
+            Event::RowFailed { stage: at, place, error, output, input } if at == stage => {
+                Some((place, error, output, input))
+            }
+            _ => None,
+        })
+        .collect();
+    if args.json {
+        let rows: Vec<_> = aside
+            .iter()
+            .map(|(place, error, output, input)| {
+                json!({ "place": place, "error": error, "output": output, "input": input })
+            })
+            .collect();
+        print::json(&rows);
+        return Ok(Exit::Done);
+    }
+    if aside.is_empty() {
+        print::line(&format!("No row of `{stage}` was put aside in run {}.", run.info.id));
+    }
+    for (place, error, output, _) in aside.iter().take(args.limit) {
+        let place: Vec<String> = place.iter().map(u32::to_string).collect();
+        print::line(&format!("row {}: {}", place.join("."), print::safe(error)));
+        for line in print::safe(output).lines() {
+            print::line(&format!("  | {line}"));
+        }
+    }
+    Ok(Exit::Done)
+}

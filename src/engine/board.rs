@@ -1,0 +1,110 @@
+//! The board: how far each stage is, for whoever looks.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use serde::Serialize;
+
+/// Where a stage is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// Not reached yet.
+    Waiting,
+    /// Rows are being made.
+    Running,
+    /// Its whole result was in the store.
+    Cached,
+    /// Its result is complete.
+    Done,
+    /// It ended without a result.
+    Failed,
+}
+
+/// The counters of one stage.
+#[derive(Debug)]
+pub struct Line {
+    /// The stage's name.
+    pub stage: String,
+    /// Rows known to come so far.
+    pub total: AtomicU64,
+    /// Rows answered from the store.
+    pub cached: AtomicU64,
+    /// Rows made in this run.
+    pub ran: AtomicU64,
+    /// Rows put aside.
+    pub failed: AtomicU64,
+    state: Mutex<(State, String)>,
+}
+
+/// A copy of a stage's counters.
+#[derive(Debug, Clone, Serialize)]
+pub struct Count {
+    /// The stage's name.
+    pub stage: String,
+    /// Where it is.
+    pub state: State,
+    /// Rows known to come so far.
+    pub total: u64,
+    /// Rows answered from the store.
+    pub cached: u64,
+    /// Rows made in this run.
+    pub ran: u64,
+    /// Rows put aside.
+    pub failed: u64,
+    /// A word on how far a long call is, such as `step 40/1000, loss 0.61`.
+    pub note: String,
+}
+
+/// All stages of a run, in the order in which they are shown.
+#[derive(Debug, Default)]
+pub struct Board {
+    /// One line a stage.
+    pub lines: Vec<Line>,
+}
+
+impl Board {
+    /// A board on which nothing has begun.
+    pub fn new(stages: impl Iterator<Item = String>) -> Board {
+        let line = |stage| Line {
+            stage,
+            total: AtomicU64::new(0),
+            cached: AtomicU64::new(0),
+            ran: AtomicU64::new(0),
+            failed: AtomicU64::new(0),
+            state: Mutex::new((State::Waiting, String::new())),
+        };
+        Board { lines: stages.map(line).collect() }
+    }
+
+    /// The counters as they are now.
+    pub fn counts(&self) -> Vec<Count> {
+        self.lines.iter().map(Line::count).collect()
+    }
+}
+
+impl Line {
+    /// Moves the stage to another state.
+    pub fn set(&self, state: State) {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).0 = state;
+    }
+
+    /// Says how far a long call is.
+    pub fn note(&self, note: String) {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).1 = note;
+    }
+
+    /// A copy of the counters.
+    pub fn count(&self) -> Count {
+        let (state, note) = self.state.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        Count {
+            stage: self.stage.clone(),
+            state,
+            total: self.total.load(Ordering::Relaxed),
+            cached: self.cached.load(Ordering::Relaxed),
+            ran: self.ran.load(Ordering::Relaxed),
+            failed: self.failed.load(Ordering::Relaxed),
+            note,
+        }
+    }
+}

@@ -1,0 +1,257 @@
+//! One call of a run: key, look-up, else the work, with retries, in its pool.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use futures::future::BoxFuture;
+use tokio::sync::Semaphore;
+
+use crate::lang::{CacheUse, Call, Policy, Value};
+use crate::plan::call_key;
+use crate::store::{Digest, Objects, Receipt, Results, Store};
+
+use super::board::Board;
+use super::evaluate::{Caller, Stop};
+use super::log::{Event, RunLog};
+use super::operator::{Args, CallError, Cancel, Context, Kind, Operator, Pool, read_value};
+use super::output::Output;
+
+/// The pause before a first further attempt when the stage's policy does not say.
+const BACKOFF_MS: u64 = 500;
+
+/// The operators that a program may call, by name.
+#[derive(Clone, Default)]
+pub struct Operators(HashMap<&'static str, Arc<dyn Operator>>);
+
+impl Operators {
+    /// A registry of these.
+    pub fn new(operators: impl IntoIterator<Item = Arc<dyn Operator>>) -> Operators {
+        Operators(operators.into_iter().map(|operator| (operator.name(), operator)).collect())
+    }
+
+    /// The operator of that name.
+    ///
+    /// # Errors
+    /// When the library declares an operator that this program does not have.
+    pub fn get(&self, name: &str) -> Result<&Arc<dyn Operator>, CallError> {
+        self.0.get(name).ok_or_else(|| {
+            CallError::row(format!("the library declares `{name}`, which this claw does not have"))
+        })
+    }
+
+    /// An operator's version; 0 for an unknown one.
+    pub fn version(&self, name: &str) -> u32 {
+        self.0.get(name).map_or(0, |operator| operator.version())
+    }
+}
+
+/// How much may go on at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Threads that compute.
+    pub threads: usize,
+    /// Sandboxes open at once.
+    pub sandboxes: usize,
+}
+
+/// The places that calls wait for.
+pub(super) struct Pools {
+    threads: usize,
+    cpu: Semaphore,
+    sandbox: Semaphore,
+    machine: Semaphore,
+}
+
+impl Pools {
+    pub(super) fn new(limits: Limits) -> Pools {
+        Pools {
+            threads: limits.threads,
+            cpu: Semaphore::new(limits.threads),
+            sandbox: Semaphore::new(limits.sandboxes),
+            machine: Semaphore::new(1),
+        }
+    }
+
+    fn of(&self, pool: Pool) -> Option<&Semaphore> {
+        match pool {
+            Pool::Instant => None,
+            Pool::Cpu => Some(&self.cpu),
+            Pool::Sandbox => Some(&self.sandbox),
+            Pool::Machine => Some(&self.machine),
+        }
+    }
+}
+
+/// What all calls of a run share.
+pub(super) struct Shared {
+    pub(super) store: Arc<Store>,
+    pub(super) operators: Operators,
+    pub(super) pools: Pools,
+    pub(super) cancel: Cancel,
+    pub(super) board: Arc<Board>,
+    pub(super) log: Arc<RunLog>,
+    pub(super) outputs: HashMap<String, Arc<Output>>,
+    /// Keys that are being worked on, so that equal calls are made once.
+    pub(super) working: Mutex<HashMap<Digest, Arc<tokio::sync::Mutex<()>>>>,
+}
+
+/// The caller of one row, or of one whole-table stage.
+pub(super) struct RowCaller {
+    pub(super) shared: Arc<Shared>,
+    /// The stage's line on the board.
+    pub(super) line: usize,
+    pub(super) policy: Arc<Policy>,
+    /// Set when any call was not answered from the store.
+    pub(super) ran: AtomicBool,
+}
+
+impl Caller for RowCaller {
+    fn call<'a>(&'a self, call: &'a Call, args: Args) -> BoxFuture<'a, Result<Value, Stop>> {
+        Box::pin(async move { Ok(self.answer(call, args).await?) })
+    }
+
+    fn stage<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Value, Stop>> {
+        Box::pin(async move {
+            let output =
+                self.shared.outputs.get(name).ok_or_else(|| {
+                    CallError::row(format!("stage `{name}` is not part of this run"))
+                })?;
+            Ok(output.value(&*self.shared.store).await?)
+        })
+    }
+
+    fn row(&self, digest: &Digest) -> Result<Value, Stop> {
+        Ok(read_value(&*self.shared.store, digest)?)
+    }
+}
+
+impl RowCaller {
+    fn stage_name(&self) -> String {
+        self.shared.board.lines[self.line].stage.clone()
+    }
+
+    async fn answer(&self, call: &Call, args: Args) -> Result<Value, CallError> {
+        let shared = &self.shared;
+        let operator = shared.operators.get(&call.operator)?;
+        let narrowed = operator.reads(&args, &*shared.store)?;
+        let key = call_key(operator.name(), operator.version(), &narrowed.0);
+        let cached = operator.kind() != Kind::Effect && self.policy.cache == CacheUse::On;
+        if cached && let Some(value) = self.look_up(&key)? {
+            return Ok(value);
+        }
+        let working = {
+            let mut working = shared.working.lock().unwrap_or_else(PoisonError::into_inner);
+            working.entry(key).or_default().clone()
+        };
+        let _mine = working.lock().await;
+        // An equal call may have ended while this one waited.
+        if cached && let Some(value) = self.look_up(&key)? {
+            return Ok(value);
+        }
+        self.ran.store(true, Ordering::Relaxed);
+        let began = Instant::now();
+        let value = self.attempts(operator, &args, key).await?;
+        let result = shared.store.put(&value.encode())?;
+        if operator.kind() != Kind::Effect {
+            shared.store.keep(&Receipt {
+                key,
+                operator: operator.name().to_string(),
+                version: operator.version(),
+                parts: narrowed.0.iter().map(|(name, arg)| (name.clone(), arg.digest())).collect(),
+                result,
+                took_ms: began.elapsed().as_millis() as u64,
+                run: shared.log.info.id.clone(),
+            })?;
+        }
+        shared.working.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
+        Ok(value)
+    }
+
+    /// The kept result. One whose bytes are gone or damaged counts as absent.
+    fn look_up(&self, key: &Digest) -> Result<Option<Value>, CallError> {
+        let Some(receipt) = self.shared.store.receipt(key)? else {
+            return Ok(None);
+        };
+        Ok(read_value(&*self.shared.store, &receipt.result).ok())
+    }
+
+    async fn attempts(
+        &self,
+        operator: &Arc<dyn Operator>,
+        args: &Args,
+        key: Digest,
+    ) -> Result<Value, CallError> {
+        let shared = &self.shared;
+        let line = self.line;
+        let board = shared.board.clone();
+        let context = Context {
+            objects: shared.store.clone(),
+            key,
+            threads: shared.pools.threads,
+            cancel: shared.cancel.clone(),
+            progress: Arc::new(move |done, total, word| {
+                board.lines[line].note(format!("{done}/{total} {word}"));
+            }),
+        };
+        let mut attempt = 0;
+        loop {
+            attempt += 1;
+            let err = match self.once(operator, args, &context).await {
+                Ok(value) => return Ok(value),
+                Err(err) => err,
+            };
+            // A pure call that failed would fail again in the same way.
+            let again = match &err {
+                CallError::Infrastructure(_) => true,
+                CallError::Row { .. } => operator.kind() == Kind::Recorded,
+                CallError::Cancelled => false,
+            };
+            if !again || attempt > self.policy.retries || shared.cancel.is_cancelled() {
+                return Err(err);
+            }
+            shared.log.write(&Event::Retry {
+                stage: self.stage_name(),
+                attempt,
+                error: err.to_string(),
+            });
+            tokio::time::sleep(pause(self.policy.backoff_ms.unwrap_or(BACKOFF_MS), attempt, &key))
+                .await;
+        }
+    }
+
+    async fn once(
+        &self,
+        operator: &Arc<dyn Operator>,
+        args: &Args,
+        context: &Context,
+    ) -> Result<Value, CallError> {
+        let _place = match self.shared.pools.of(operator.pool()) {
+            Some(pool) => pool.acquire().await.ok(),
+            None => None,
+        };
+        if self.shared.cancel.is_cancelled() {
+            return Err(CallError::Cancelled);
+        }
+        let work = operator.call(args, context);
+        match self.policy.timeout_ms {
+            None => work.await,
+            Some(limit) => match tokio::time::timeout(Duration::from_millis(limit), work).await {
+                Ok(done) => done,
+                Err(_) => Err(CallError::Infrastructure(format!(
+                    "`{}` took longer than the stage's timeout of {limit} ms",
+                    operator.name()
+                ))),
+            },
+        }
+    }
+}
+
+/// Exponential backoff with jitter from the key, so that rows that failed together do not come back
+/// together.
+fn pause(backoff_ms: u64, attempt: u32, key: &Digest) -> Duration {
+    let full = backoff_ms.saturating_mul(1 << attempt.min(10)).min(60_000);
+    let jitter = key.seed().wrapping_add(u64::from(attempt)) % (full / 2 + 1);
+    Duration::from_millis(full / 2 + jitter)
+}

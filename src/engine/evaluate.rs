@@ -1,0 +1,334 @@
+//! Evaluation of expressions that call operators.
+//!
+//! The language's own evaluator does what is pure; here calls, `for`, tables and stages come in.
+//! Who asks decides what a call does ([`Caller`]): a run executes it, a look ahead only counts it.
+
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
+
+use crate::lang::{self, BinaryOp, Call, Expr, ExprKind, For, Table, Value};
+use crate::store::Digest;
+
+use super::operator::{Args, CallError};
+
+/// Why an evaluation gave no value.
+#[derive(Debug, Clone)]
+pub enum Stop {
+    /// A look ahead met a result that only a run can give.
+    Unknown,
+    /// It failed.
+    Failed(CallError),
+}
+
+impl From<CallError> for Stop {
+    fn from(err: CallError) -> Stop {
+        Stop::Failed(err)
+    }
+}
+
+/// What evaluation needs from outside.
+pub trait Caller: Send + Sync {
+    /// Makes a call, or answers it from the store.
+    fn call<'a>(&'a self, call: &'a Call, args: Args) -> BoxFuture<'a, Result<Value, Stop>>;
+
+    /// The whole result of a stage.
+    fn stage<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Value, Stop>>;
+
+    /// A row by its digest.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    fn row(&self, digest: &Digest) -> Result<Value, Stop>;
+}
+
+/// Names bound around an expression. Cheap to clone; inner ones hide outer ones.
+#[derive(Clone, Default)]
+pub struct Scope(Option<Arc<Binding>>);
+
+struct Binding {
+    name: String,
+    value: Value,
+    outer: Scope,
+}
+
+impl Scope {
+    /// The scope with one more name.
+    pub fn with(&self, name: &str, value: Value) -> Scope {
+        Scope(Some(Arc::new(Binding { name: name.to_string(), value, outer: self.clone() })))
+    }
+
+    fn get(&self, name: &str) -> Option<&Value> {
+        let mut scope = self;
+        while let Some(binding) = &scope.0 {
+            if binding.name == name {
+                return Some(&binding.value);
+            }
+            scope = &binding.outer;
+        }
+        None
+    }
+}
+
+/// The rows of a value that is fanned out over.
+pub enum Rows {
+    /// Rows in the store.
+    Table(Arc<Table>),
+    /// Values at hand.
+    List(Vec<Value>),
+}
+
+impl Rows {
+    /// The rows of a table or list.
+    ///
+    /// # Errors
+    /// When the value is neither; the checker rules that out.
+    pub fn of(value: Value) -> Result<Rows, Stop> {
+        match value {
+            Value::Table(table) => Ok(Rows::Table(table)),
+            Value::List(items) => Ok(Rows::List(items)),
+            _ => Err(failed("`for` needs a table or a list")),
+        }
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        match self {
+            Rows::Table(table) => table.rows.len(),
+            Rows::List(items) => items.len(),
+        }
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Row number `index`.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn get(&self, index: usize, caller: &dyn Caller) -> Result<Value, Stop> {
+        match self {
+            Rows::Table(table) => caller.row(&table.rows[index]),
+            Rows::List(items) => Ok(items[index].clone()),
+        }
+    }
+}
+
+fn failed(message: &str) -> Stop {
+    Stop::Failed(CallError::row(message))
+}
+
+fn pure<T>(result: Result<T, lang::EvalError>) -> Result<T, Stop> {
+    result.map_err(|err| failed(&err.to_string()))
+}
+
+/// The value of an expression.
+pub fn evaluate<'a>(
+    caller: &'a dyn Caller,
+    expr: &'a Expr,
+    scope: Scope,
+) -> BoxFuture<'a, Result<Value, Stop>> {
+    Box::pin(async move {
+        match &expr.kind {
+            ExprKind::Const(value) => Ok(value.clone()),
+            ExprKind::Local(name) => scope
+                .get(name)
+                .cloned()
+                .ok_or_else(|| failed(&format!("`{name}` is not bound here"))),
+            ExprKind::Stage(name) => caller.stage(name).await,
+            ExprKind::Field(of, name) => {
+                let of = evaluate(caller, of, scope).await?;
+                pure(lang::field(&of, name))
+            }
+            ExprKind::Index(of, index) => {
+                let of = evaluate(caller, of, scope.clone()).await?;
+                let index = evaluate(caller, index, scope).await?;
+                match (&of, index.as_int()) {
+                    (Value::Table(table), Some(at)) => {
+                        let at = if at < 0 { at + table.rows.len() as i64 } else { at };
+                        let row = usize::try_from(at).ok().and_then(|at| table.rows.get(at));
+                        let row = row.ok_or_else(|| {
+                            failed(&format!("there is no row {at} in {} rows", table.rows.len()))
+                        })?;
+                        caller.row(row)
+                    }
+                    _ => pure(lang::index(&of, &index)),
+                }
+            }
+            ExprKind::List(items) => Ok(Value::List(all(caller, items, &scope).await?)),
+            ExprKind::Text(parts) => {
+                let parts = all(caller, parts, &scope).await?;
+                Ok(Value::Str(parts.iter().map(lang::text).collect()))
+            }
+            ExprKind::Record(fields) => {
+                let mut record = std::collections::BTreeMap::new();
+                for (name, field) in fields {
+                    record.insert(name.clone(), evaluate(caller, field, scope.clone()).await?);
+                }
+                Ok(Value::Record(record))
+            }
+            ExprKind::Unary(op, of) => {
+                let of = evaluate(caller, of, scope).await?;
+                pure(lang::unary(*op, &of))
+            }
+            ExprKind::Binary(op, left, right) => {
+                let left = evaluate(caller, left, scope.clone()).await?;
+                if let Some(known) = short_circuit(*op, &left) {
+                    return Ok(known);
+                }
+                let right = evaluate(caller, right, scope).await?;
+                if matches!(op, BinaryOp::Add)
+                    && let (Value::Table(left), Value::Table(right)) = (&left, &right)
+                {
+                    let rows = left.rows.iter().chain(&right.rows).copied().collect();
+                    return Ok(Value::Table(Arc::new(Table { rows })));
+                }
+                pure(lang::binary(*op, &left, &right))
+            }
+            ExprKind::If(test, yes, no) => {
+                let test = evaluate(caller, test, scope.clone()).await?;
+                let branch = if test.as_bool() == Some(true) { yes } else { no };
+                evaluate(caller, branch, scope).await
+            }
+            ExprKind::Range { from, to, inclusive } => {
+                let from = evaluate(caller, from, scope.clone()).await?;
+                let to = evaluate(caller, to, scope).await?;
+                range(&from, &to, *inclusive)
+            }
+            ExprKind::Filter(rows, test) => {
+                let rows = evaluate(caller, rows, scope).await?;
+                filter(caller, rows, test)
+            }
+            ExprKind::Function(function) => Ok(Value::Function(Arc::new((**function).clone()))),
+            ExprKind::Call(call) => {
+                let mut args = Args::default();
+                for (name, arg) in &call.args {
+                    args.0.insert(name.clone(), evaluate(caller, arg, scope.clone()).await?);
+                }
+                caller.call(call, args).await
+            }
+            ExprKind::For(each) => {
+                let mut out = Vec::new();
+                fan_out(caller, each, 0, scope, &mut out).await?;
+                let made = futures::future::try_join_all(
+                    out.into_iter().map(|scope| evaluate(caller, &each.body, scope)),
+                )
+                .await?;
+                let mut rows = Vec::new();
+                for value in made {
+                    flatten(value, &each.body, &mut rows);
+                }
+                Ok(Value::List(rows))
+            }
+            ExprKind::Block(bindings, result) => {
+                let mut scope = scope;
+                for (name, value) in bindings {
+                    let value = evaluate(caller, value, scope.clone()).await?;
+                    scope = scope.with(name, value);
+                }
+                evaluate(caller, result, scope).await
+            }
+            ExprKind::Param(name) => Err(failed(&format!("parameter `{name}` is not bound"))),
+            ExprKind::Source(..) | ExprKind::Builtin(..) => {
+                Err(failed("an expression was not bound before the run"))
+            }
+        }
+    })
+}
+
+async fn all(caller: &dyn Caller, items: &[Expr], scope: &Scope) -> Result<Vec<Value>, Stop> {
+    let mut out = Vec::with_capacity(items.len());
+    for item in items {
+        out.push(evaluate(caller, item, scope.clone()).await?);
+    }
+    Ok(out)
+}
+
+/// `and` and `or` need not look at their right side when the left one decides.
+fn short_circuit(op: BinaryOp, left: &Value) -> Option<Value> {
+    match (op, left.as_bool()) {
+        (BinaryOp::And, Some(false)) => Some(Value::Bool(false)),
+        (BinaryOp::Or, Some(true)) => Some(Value::Bool(true)),
+        _ => None,
+    }
+}
+
+fn range(from: &Value, to: &Value, inclusive: bool) -> Result<Value, Stop> {
+    let (Some(from), Some(to)) = (from.as_int(), to.as_int()) else {
+        return Err(failed("both ends of a range must be whole numbers"));
+    };
+    let to = if inclusive { to } else { to.saturating_sub(1) };
+    Ok(Value::List((from..=to).map(Value::Int).collect()))
+}
+
+/// The rows of `rows` for which `test` holds.
+///
+/// # Errors
+/// When a row cannot be read, or the test fails on one.
+pub fn filter(
+    caller: &dyn Caller,
+    rows: Value,
+    test: &crate::lang::Function,
+) -> Result<Value, Stop> {
+    let holds = |row: &Value| Ok::<_, Stop>(pure(lang::apply(test, row))?.as_bool() == Some(true));
+    match rows {
+        Value::Table(table) => {
+            let mut kept = Vec::new();
+            for digest in &table.rows {
+                if holds(&caller.row(digest)?)? {
+                    kept.push(*digest);
+                }
+            }
+            Ok(Value::Table(Arc::new(Table { rows: kept })))
+        }
+        Value::List(items) => {
+            let mut kept = Vec::new();
+            for item in items {
+                if holds(&item)? {
+                    kept.push(item);
+                }
+            }
+            Ok(Value::List(kept))
+        }
+        _ => Err(failed("`where` needs a table or a list")),
+    }
+}
+
+/// The scopes of every combination of the generators from `level` on, in order.
+fn fan_out<'a>(
+    caller: &'a dyn Caller,
+    each: &'a For,
+    level: usize,
+    scope: Scope,
+    out: &'a mut Vec<Scope>,
+) -> BoxFuture<'a, Result<(), Stop>> {
+    Box::pin(async move {
+        let Some((name, rows)) = each.generators.get(level) else {
+            if let Some(condition) = &each.condition
+                && evaluate(caller, condition, scope.clone()).await?.as_bool() != Some(true)
+            {
+                return Ok(());
+            }
+            out.push(scope);
+            return Ok(());
+        };
+        let rows = Rows::of(evaluate(caller, rows, scope.clone()).await?)?;
+        for index in 0..rows.len() {
+            let inner = scope.with(name, rows.get(index, caller)?);
+            fan_out(caller, each, level + 1, inner, out).await?;
+        }
+        Ok(())
+    })
+}
+
+/// Adds what one call of a `for` body gave: a list gives many rows, an absent optional none.
+pub fn flatten(value: Value, body: &Expr, rows: &mut Vec<Value>) {
+    use crate::lang::Type;
+    match (&body.ty, value) {
+        (Type::Optional(_), Value::Null) => {}
+        (Type::List(_), Value::List(items)) => rows.extend(items),
+        (_, value) => rows.push(value),
+    }
+}

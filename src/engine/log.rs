@@ -1,0 +1,222 @@
+//! The run log: what happened, one JSON line an event, readable while the run goes on.
+//!
+//! ```text
+//! .claw/runs/<id>/
+//!   run.json        the pipeline, its parameters, when it began
+//!   stages.json     each stage's key, result and labelled parts, written when the run ends
+//!   events.jsonl    appended
+//! ```
+
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use serde::{Deserialize, Serialize};
+
+use crate::plan::Part;
+use crate::store::Digest;
+
+/// Something that happened in a run.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Event {
+    /// A stage's whole result was in the store.
+    StageCached {
+        /// The stage.
+        stage: String,
+    },
+    /// A row was made (rows answered from the store are only counted).
+    Row {
+        /// The stage.
+        stage: String,
+        /// Its place among the stage's rows, one number a generator.
+        place: Vec<u32>,
+        /// The digests of the rows it gave.
+        rows: Vec<Digest>,
+        /// Milliseconds.
+        took_ms: u64,
+    },
+    /// An attempt failed and will be repeated.
+    Retry {
+        /// The stage.
+        stage: String,
+        /// Which attempt failed, from 1.
+        attempt: u32,
+        /// Why.
+        error: String,
+    },
+    /// A row was put aside.
+    RowFailed {
+        /// The stage.
+        stage: String,
+        /// Its place among the stage's rows.
+        place: Vec<u32>,
+        /// Why.
+        error: String,
+        /// Its last output, whole.
+        output: String,
+        /// The row it was made from, where it was one.
+        input: Option<Digest>,
+    },
+    /// A stage ended.
+    StageEnded {
+        /// The stage.
+        stage: String,
+        /// Rows of its result.
+        rows: u64,
+        /// Rows that were made.
+        ran: u64,
+        /// Rows that were answered from the store.
+        cached: u64,
+        /// Rows that were put aside.
+        failed: u64,
+        /// The digest of its result; none when it has none.
+        result: Option<Digest>,
+    },
+    /// The run ended.
+    RunEnded {
+        /// `done`, `failed`, `stopped`.
+        outcome: String,
+        /// Milliseconds.
+        took_ms: u64,
+    },
+}
+
+/// What a run is, as kept in `run.json`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct RunInfo {
+    /// Its id: the second it began, and a number when several began in it.
+    pub id: String,
+    /// The pipeline's file, relative to the project.
+    pub pipeline: String,
+    /// Parameters that differ from their defaults or all of them, without secret ones.
+    pub params: Vec<(String, serde_json::Value)>,
+    /// When it began, in RFC 3339.
+    pub began: String,
+}
+
+/// A stage as it was in a run, as kept in `stages.json`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct StageRecord {
+    /// The stage.
+    pub stage: String,
+    /// Its key.
+    pub key: Option<Digest>,
+    /// The digest of its result.
+    pub result: Option<Digest>,
+    /// What its key was made of.
+    pub parts: Vec<Part>,
+}
+
+/// The log of a run that goes on.
+pub struct RunLog {
+    /// What the run is.
+    pub info: RunInfo,
+    folder: PathBuf,
+    events: Mutex<File>,
+}
+
+impl RunLog {
+    /// Begins a run in the store's folder.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn begin(
+        store: &Path,
+        pipeline: &str,
+        params: Vec<(String, serde_json::Value)>,
+    ) -> std::io::Result<RunLog> {
+        let now = jiff::Timestamp::now();
+        let stamp = now.to_string();
+        let base: String = stamp.chars().take(19).map(|c| if c == ':' { '-' } else { c }).collect();
+        let mut id = base.clone();
+        let mut number = 1;
+        let folder = loop {
+            let folder = store.join("runs").join(&id);
+            match std::fs::create_dir(&folder) {
+                Ok(()) => break folder,
+                Err(err) if err.kind() == std::io::ErrorKind::AlreadyExists => {
+                    number += 1;
+                    id = format!("{base}.{number}");
+                }
+                Err(err) => return Err(err),
+            }
+        };
+        let info = RunInfo { id, pipeline: pipeline.to_string(), params, began: stamp };
+        std::fs::write(folder.join("run.json"), pretty(&info)?)?;
+        let events =
+            OpenOptions::new().create(true).append(true).open(folder.join("events.jsonl"))?;
+        Ok(RunLog { info, folder, events: Mutex::new(events) })
+    }
+
+    /// Appends an event. The log is a record for people; a disk that refuses it is noticed by the
+    /// store, which needs the same disk.
+    pub fn write(&self, event: &Event) {
+        if let Ok(mut line) = serde_json::to_vec(event) {
+            line.push(b'\n');
+            let mut events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
+            let _ = events.write_all(&line);
+        }
+    }
+
+    /// Leaves what the stages were made of, for the reasons that the next plan gives.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn leave_stages(&self, stages: &[StageRecord]) -> std::io::Result<()> {
+        let path = self.folder.join("stages.json");
+        let temporary = self.folder.join("stages.json.new");
+        std::fs::write(&temporary, pretty(stages)?)?;
+        std::fs::rename(temporary, path)
+    }
+}
+
+fn pretty<T: Serialize + ?Sized>(value: &T) -> std::io::Result<Vec<u8>> {
+    serde_json::to_vec_pretty(value).map_err(std::io::Error::other)
+}
+
+/// A run as its folder tells it.
+#[derive(Debug, Clone)]
+pub struct RunRecord {
+    /// What it is.
+    pub info: RunInfo,
+    /// Its stages, empty while it goes on or when it was killed.
+    pub stages: Vec<StageRecord>,
+    /// Its events so far.
+    pub events: Vec<Event>,
+}
+
+/// The ids of the runs in a store, newest first.
+pub fn run_ids(store: &Path) -> Vec<String> {
+    let Ok(entries) = std::fs::read_dir(store.join("runs")) else {
+        return Vec::new();
+    };
+    let mut ids: Vec<String> =
+        entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect();
+    // `…-09.2` comes after `…-09`, and `.10` after `.2`.
+    let order = |id: &str| {
+        let (base, number) = id.split_once('.').unwrap_or((id, "1"));
+        (base.to_string(), number.parse::<u32>().unwrap_or(0))
+    };
+    ids.sort_by_key(|id| std::cmp::Reverse(order(id)));
+    ids
+}
+
+/// Reads a run; `None` when there is none of that id or its `run.json` cannot be read. A torn last
+/// line of the log is left out.
+pub fn read_run(store: &Path, id: &str, with_events: bool) -> Option<RunRecord> {
+    let folder = store.join("runs").join(id);
+    let info = serde_json::from_slice(&std::fs::read(folder.join("run.json")).ok()?).ok()?;
+    let stages = std::fs::read(folder.join("stages.json"))
+        .ok()
+        .and_then(|bytes| serde_json::from_slice(&bytes).ok())
+        .unwrap_or_default();
+    let events = if with_events {
+        let text = std::fs::read_to_string(folder.join("events.jsonl")).unwrap_or_default();
+        text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+    } else {
+        Vec::new()
+    };
+    Some(RunRecord { info, stages, events })
+}

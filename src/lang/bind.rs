@@ -1,0 +1,383 @@
+//! Binding: a [`Program`] and parameters become a [`Pipeline`], in which nothing is open.
+//!
+//! Everything from outside is read here and once: parameters, files, directories, variables. What
+//! is wrong is told all at once, every missing parameter in one message.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use crate::store::Digest;
+
+use super::check::{given, missing, noun, order::order, out_of_bounds, place_of};
+use super::diagnostic::{Diagnostic, did_you_mean, listed, nearest};
+use super::eval::{Scope, evaluate};
+use super::fold::{Known, fold, retyped};
+use super::program::{Expr, ExprKind, Param, Pipeline, Program, SourceKind, Stage};
+use super::source::Sources;
+use super::types::Type;
+use super::value::Value;
+
+/// Gives a program's parameters their values. `given` holds texts by parameter, as a command line
+/// or a file of parameters gives them: expressions of the language (`100`, `model("x")`, `[1, 2]`,
+/// `30s`), and for `str` and string enumerations bare words too.
+///
+/// Secrets stay out of the pipeline: where one is used, a [`SourceKind::Secret`] stands, whose value
+/// is in [`secrets`].
+///
+/// # Errors
+/// Everything that is wrong, at once. Places are in the program's own sources.
+pub fn bind(
+    program: &Program,
+    given: &BTreeMap<String, String>,
+    sources: &dyn Sources,
+) -> Result<Pipeline, Vec<Diagnostic>> {
+    let mut found = Vec::new();
+    let mut world = Outside { sources, params: BTreeMap::new(), read: Vec::new() };
+    unknown(program, given, &mut found);
+    let values = parameters(program, given, &mut world, &mut found);
+    bounds(program, &values, &mut world, &mut found);
+    if !found.is_empty() {
+        return Err(told(found));
+    }
+    let stages: Vec<Stage> = program
+        .stages
+        .iter()
+        .map(|stage| Stage {
+            expr: fold(stage.expr.clone(), &mut world, &mut found),
+            policy: stage
+                .policy
+                .iter()
+                .map(|(name, of)| (name.clone(), fold(of.clone(), &mut world, &mut found)))
+                .collect(),
+            ..stage.clone()
+        })
+        .collect();
+    if !found.is_empty() {
+        return Err(told(found));
+    }
+    let params = program
+        .params
+        .iter()
+        .filter(|param| !param.secret)
+        .filter_map(|param| Some((param.name.clone(), values.get(&param.name)?.clone())))
+        .collect();
+    Ok(Pipeline {
+        params,
+        stages,
+        outputs: program.outputs.clone(),
+        sources: program.sources.clone(),
+        read: world.read,
+    })
+}
+
+/// The same file asked for at two places is told once.
+fn told(mut found: Vec<Diagnostic>) -> Vec<Diagnostic> {
+    let mut seen = BTreeSet::new();
+    found.retain(|diagnostic| seen.insert((diagnostic.code, diagnostic.message.clone())));
+    found
+}
+
+/// What lies outside, as far as it is known, each thing read once.
+struct Outside<'s> {
+    sources: &'s dyn Sources,
+    params: BTreeMap<String, Expr>,
+    read: Vec<(String, Value)>,
+}
+
+impl Known for Outside<'_> {
+    fn param(&mut self, name: &str) -> Option<Expr> {
+        self.params.get(name).cloned()
+    }
+
+    fn source(
+        &mut self,
+        kind: &SourceKind,
+        path: &str,
+        expr: &Expr,
+    ) -> Result<Option<Value>, Diagnostic> {
+        let (folder, is_dir) = match kind {
+            SourceKind::File(folder) => (folder, false),
+            SourceKind::Dir(folder) => (folder, true),
+            SourceKind::Env => {
+                let value = self.sources.env(path).ok_or_else(|| no_variable(path, expr));
+                return value.map(|value| Some(Value::Str(value)));
+            }
+            SourceKind::Secret => {
+                let is_set = path.starts_with(GIVEN) || self.sources.env(path).is_some();
+                return if is_set { Ok(None) } else { Err(no_variable(path, expr)) };
+            }
+        };
+        let place = place_of(folder, path, expr.span)?;
+        let is_it = |(known, value): &&(String, Value)| {
+            *known == place && matches!(value, Value::Dir(_)) == is_dir
+        };
+        if let Some((_, value)) = self.read.iter().find(is_it) {
+            return Ok(Some(value.clone()));
+        }
+        let value = if is_dir {
+            self.sources.dir(&place).map(Value::Dir)
+        } else {
+            self.sources.read(&place).map(|bytes| Value::File {
+                digest: Digest::of(&bytes),
+                name: place.rsplit('/').next().unwrap_or(&place).to_string(),
+            })
+        };
+        let value = value.map_err(|err| missing(&place, is_dir, &err, expr.span, self.sources))?;
+        self.read.push((place, value.clone()));
+        Ok(Some(value))
+    }
+}
+
+fn no_variable(name: &str, expr: &Expr) -> Diagnostic {
+    Diagnostic::error("E0506", format!("the environment variable {name} is not set"))
+        .at(expr.span, "asked for here")
+        .help(format!("set it before the run: `{name}=… claw run …`"))
+}
+
+fn unknown(program: &Program, given: &BTreeMap<String, String>, found: &mut Vec<Diagnostic>) {
+    let known = || program.params.iter().map(|param| param.name.as_str());
+    for name in given.keys().filter(|name| !known().any(|known| known == name.as_str())) {
+        let mut diagnostic =
+            Diagnostic::error("E0504", format!("the program has no parameter `{name}`"));
+        if let Some(near) = nearest(name, known())
+            && let Some(param) = program.params.iter().find(|param| param.name == near)
+        {
+            diagnostic = diagnostic.at(param.span, did_you_mean(name, known(), ""));
+        }
+        found.push(diagnostic.help(format!("there is {}", listed(known()))));
+    }
+}
+
+/// The values of all parameters. They are put into `world` on the way, since defaults may name
+/// other parameters.
+fn parameters(
+    program: &Program,
+    given: &BTreeMap<String, String>,
+    world: &mut Outside<'_>,
+    found: &mut Vec<Diagnostic>,
+) -> BTreeMap<String, Value> {
+    let mut values = BTreeMap::new();
+    let mut absent: Vec<&Param> = Vec::new();
+    for place in in_order(&program.params) {
+        let param = &program.params[place];
+        let expr = match (given.get(&param.name), &param.default) {
+            (Some(text), _) => match read(param, text) {
+                Ok(expr) => expr,
+                Err(diagnostic) => {
+                    found.push(diagnostic);
+                    continue;
+                }
+            },
+            (None, Some(default)) => default.clone(),
+            (None, None) => {
+                absent.push(param);
+                continue;
+            }
+        };
+        let expr = retyped(fold(expr, world, found), &param.ty);
+        if param.secret {
+            // Its value goes to `secrets` alone; here stands only its name.
+            let name = Expr {
+                kind: ExprKind::Const(Value::Str(format!("{GIVEN}{}", param.name))),
+                ty: Type::Str,
+                span: param.span,
+            };
+            let kind = ExprKind::Source(SourceKind::Secret, Box::new(name));
+            world.params.insert(param.name.clone(), Expr { kind, ..expr.clone() });
+        } else {
+            world.params.insert(param.name.clone(), expr.clone());
+        }
+        // What does not evaluate has an error of its own, or names a parameter that has.
+        if let Ok(value) = evaluate(&expr, &mut Scope::new()) {
+            values.insert(param.name.clone(), value);
+        }
+    }
+    if !absent.is_empty() {
+        found.push(absent_parameters(&absent));
+    }
+    values
+}
+
+/// Parameters so that each comes after those that its default names.
+fn in_order(params: &[Param]) -> Vec<usize> {
+    fn named(expr: &Expr, names: &mut BTreeSet<String>) {
+        if let ExprKind::Param(name) = &expr.kind {
+            names.insert(name.clone());
+        }
+        expr.children().into_iter().for_each(|child| named(child, names));
+    }
+    let places: BTreeMap<&str, usize> =
+        params.iter().enumerate().map(|(place, param)| (param.name.as_str(), place)).collect();
+    let needs: Vec<Vec<usize>> = params
+        .iter()
+        .map(|param| {
+            let mut names = BTreeSet::new();
+            param.default.iter().for_each(|default| named(default, &mut names));
+            names.iter().filter_map(|name| places.get(name.as_str()).copied()).collect()
+        })
+        .collect();
+    order(&needs).sorted
+}
+
+fn absent_parameters(absent: &[&Param]) -> Diagnostic {
+    let names = listed(absent.iter().map(|param| param.name.as_str()));
+    let (what, verb) =
+        if absent.len() == 1 { ("parameter", "has") } else { ("parameters", "have") };
+    let mut diagnostic = Diagnostic::error("E0503", format!("{what} {names} {verb} no value"));
+    let mut lines = Vec::new();
+    for param in absent {
+        diagnostic = diagnostic.at(param.span, noun(&param.ty));
+        let doc = param.doc.lines().next().unwrap_or("");
+        let doc = if doc.is_empty() { String::new() } else { format!("   {doc}") };
+        lines.push(format!("-p {}=<{}>{doc}", param.name, param.ty));
+    }
+    diagnostic.help(lines.join("\n"))
+}
+
+/// A parameter's text by its type.
+fn read(param: &Param, text: &str) -> Result<Expr, Diagnostic> {
+    let constant = |value: Value| Expr {
+        kind: ExprKind::Const(value),
+        ty: param.ty.clone(),
+        span: param.span,
+    };
+    let bare = match &param.ty {
+        Type::Optional(of) => &**of,
+        other => other,
+    };
+    match bare {
+        _ if text.trim() == "null" && *bare != param.ty => return Ok(constant(Value::Null)),
+        Type::Str if !is_quoted(text) => return Ok(constant(Value::str(text))),
+        Type::Enum(words) if !is_quoted(text) => {
+            if words.iter().any(|word| word == text) {
+                return Ok(constant(Value::str(text)));
+            }
+            let label = did_you_mean(text, words.iter().map(String::as_str), "declared here");
+            return Err(refused(param, text).at(param.span, label).help(format!("one of {bare}")));
+        }
+        // A path alone is as good as `dir("…")`.
+        Type::File | Type::Dir if !text.contains('(') => {
+            let folder = String::new();
+            let kind = if *bare == Type::File {
+                SourceKind::File(folder)
+            } else {
+                SourceKind::Dir(folder)
+            };
+            let path = Expr { ty: Type::Str, ..constant(Value::str(text)) };
+            let kind = ExprKind::Source(kind, Box::new(path));
+            return Ok(Expr { kind, ..constant(Value::Null) });
+        }
+        _ => {}
+    }
+    given(text, &param.ty, param.span).map_err(|inner| {
+        let help = match inner.help {
+            Some(help) => format!("{}; {help}", inner.message),
+            None => inner.message,
+        };
+        let label = format!("this is {}", noun(&param.ty));
+        let diagnostic = refused(param, text).at(param.span, label);
+        if param.secret { diagnostic } else { diagnostic.help(help) }
+    })
+}
+
+fn is_quoted(text: &str) -> bool {
+    text.starts_with('"') || text.starts_with("r\"")
+}
+
+fn refused(param: &Param, text: &str) -> Diagnostic {
+    let shown = if param.secret { "…" } else { text };
+    Diagnostic::error("E0505", format!("`-p {}={shown}` is not {}", param.name, noun(&param.ty)))
+}
+
+fn bounds(
+    program: &Program,
+    values: &BTreeMap<String, Value>,
+    world: &mut Outside<'_>,
+    found: &mut Vec<Diagnostic>,
+) {
+    /// Here secrets are known too: a bound gives nothing but true or false.
+    struct Values<'a>(&'a Program, &'a BTreeMap<String, Value>, &'a mut dyn Known);
+    impl Known for Values<'_> {
+        fn param(&mut self, name: &str) -> Option<Expr> {
+            let param = self.0.params.iter().find(|param| param.name == name)?;
+            let value = self.1.get(name)?.clone();
+            Some(Expr { kind: ExprKind::Const(value), ty: param.ty.clone(), span: param.span })
+        }
+
+        fn source(
+            &mut self,
+            kind: &SourceKind,
+            path: &str,
+            expr: &Expr,
+        ) -> Result<Option<Value>, Diagnostic> {
+            self.2.source(kind, path, expr)
+        }
+    }
+    for param in &program.params {
+        let (Some(bound), Some(value)) = (&param.bound, values.get(&param.name)) else {
+            continue;
+        };
+        let holds = fold(bound.clone(), &mut Values(program, values, world), found);
+        let holds = evaluate(&holds, &mut Scope::new());
+        if holds == Ok(Value::Bool(false)) {
+            let given = if param.secret {
+                "the value".to_string()
+            } else {
+                format!("the value {}", String::from_utf8_lossy(&value.encode()))
+            };
+            found.push(out_of_bounds(param, param.span, &given, &program.sources));
+        }
+    }
+}
+
+/// In front of the names of secret parameters, to tell them from environment variables.
+const GIVEN: &str = "-p ";
+
+/// The secrets of a run, by the name that stands in the [`SourceKind::Secret`]. Printing it shows
+/// names only.
+#[derive(Clone, Default)]
+pub struct Secrets(BTreeMap<String, Value>);
+
+impl Secrets {
+    /// A secret, for [`Scope::secrets`].
+    pub fn get(&self, name: &str) -> Option<Value> {
+        self.0.get(name).cloned()
+    }
+}
+
+impl fmt::Debug for Secrets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
+    }
+}
+
+/// The values of the secrets that a program names: of `secret` parameters (given, or by default)
+/// and of `secret("NAME")`.
+pub fn secrets(
+    program: &Program,
+    given: &BTreeMap<String, String>,
+    sources: &dyn Sources,
+) -> Secrets {
+    let mut found = Vec::new();
+    let mut world = Outside { sources, params: BTreeMap::new(), read: Vec::new() };
+    let mut values = parameters(program, given, &mut world, &mut found);
+    let mut secrets = BTreeMap::new();
+    for param in program.params.iter().filter(|param| param.secret) {
+        if let Some(value) = values.remove(&param.name) {
+            secrets.insert(format!("{GIVEN}{}", param.name), value);
+        }
+    }
+    let defaults = program.params.iter().filter_map(|param| param.default.as_ref());
+    let mut open: Vec<&Expr> =
+        program.stages.iter().map(|stage| &stage.expr).chain(defaults).collect();
+    while let Some(expr) = open.pop() {
+        open.extend(expr.children());
+        if let ExprKind::Source(SourceKind::Secret, name) = &expr.kind
+            && let ExprKind::Const(Value::Str(name)) = &name.kind
+            && let Some(value) = sources.env(name)
+        {
+            secrets.insert(name.clone(), Value::Str(value));
+        }
+    }
+    Secrets(secrets)
+}

@@ -1,0 +1,377 @@
+//! Checking: text to a [`Program`], or everything that is wrong with it.
+//!
+//! The passes, in order: every file is read and parsed (`world`), each module's declarations are
+//! checked after those of the modules it uses (`declare`), the entry's stages are put in order and
+//! checked (here), defs are written out (`expand`), and what is constant is folded. Expressions are
+//! checked by `infer` and `call`; when a type stands for another is said by `fit` alone.
+
+mod builtin;
+mod call;
+mod declare;
+mod expand;
+mod fit;
+mod given;
+mod infer;
+mod names;
+mod operators;
+pub(super) mod order;
+mod policy;
+mod world;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::diagnostic::{Diagnostic, Severity, did_you_mean, listed, nearest};
+use super::fold::{Known, Nothing, fold};
+use super::program::{Expr, ExprKind, Output, Param, Program, SourceKind, Stage};
+use super::source::{SourceError, SourceMap, Sources, Span};
+use super::syntax::ast::{self, ItemKind};
+use super::types::Type;
+use super::value::Value;
+
+use infer::{Checker, Place};
+use names::Names;
+use order::order;
+use world::{Global, GlobalKind, World};
+
+pub(super) use fit::noun;
+pub(super) use given::given;
+pub(super) use world::joined;
+
+/// What checking a program came to.
+#[derive(Debug, Clone)]
+pub struct Checked {
+    /// The program; `None` when there is an error among the diagnostics.
+    pub program: Option<Program>,
+    /// Everything there is to say, in the order of the files and the places in them.
+    pub diagnostics: Vec<Diagnostic>,
+    /// The text of every file that was read, for showing the diagnostics.
+    pub sources: SourceMap,
+}
+
+/// Reads and checks the program whose entry is the file `entry`, such as
+/// `pipelines/quickstart.claw`. Parameters stay free; [`super::bind`] gives them values.
+pub fn load(entry: &str, sources: &dyn Sources) -> Checked {
+    let mut found = Vec::new();
+    let (mut world, readable) = world::load(entry, sources, &mut found);
+    let mut program = None;
+    if readable {
+        program = Some(check(&mut world, sources, &mut found));
+    }
+    // Found by pass, told by place; what stands nowhere comes first.
+    found.sort_by_key(|diagnostic| {
+        diagnostic.labels.first().map(|(span, _)| (span.file, span.start))
+    });
+    found.dedup();
+    let failed = found.iter().any(|diagnostic| diagnostic.severity == Severity::Error);
+    Checked { program: program.filter(|_| !failed), diagnostics: found, sources: world.sources }
+}
+
+fn check(world: &mut World, sources: &dyn Sources, found: &mut Vec<Diagnostic>) -> Program {
+    let mut params = Vec::new();
+    for module in world.order.clone() {
+        let own = declare::declare(world, module, found);
+        if module == 0 {
+            params = own;
+        }
+    }
+    let ast = std::mem::take(&mut world.modules[0].ast);
+    let mut stages = stages(world, &ast, found);
+    let outputs = outputs(world, &ast, found);
+    default_bounds(&params, world, found);
+    let is_error = |diagnostic: &Diagnostic| diagnostic.severity == Severity::Error;
+    if !found.iter().any(is_error) {
+        let expanded = expand::expand(world, stages, found).unwrap_or_default();
+        stages = expanded
+            .into_iter()
+            .map(|stage| Stage { expr: fold(stage.expr, &mut Nothing, found), ..stage })
+            .collect();
+    }
+    files(world, &params, &stages, sources, found);
+    unused(world, found);
+    if outputs.is_empty()
+        && let Some(stage) = stages.last()
+        && !found.iter().any(is_error)
+    {
+        found.push(
+            Diagnostic::warning("W0102", "the program has no output, so nothing would run")
+                .at(stage.span, "declared, but never asked for")
+                .help(format!("add `output {}`", stage.name)),
+        );
+    }
+    let sources = world.sources.clone();
+    Program { params, stages, outputs, doc: ast.doc.clone(), sources }
+}
+
+fn stages(world: &mut World, ast: &ast::Module, found: &mut Vec<Diagnostic>) -> Vec<Stage> {
+    let mut items: Vec<(&ast::Stage, &str)> = Vec::new();
+    let mut places: BTreeMap<&str, usize> = BTreeMap::new();
+    for item in &ast.items {
+        if let ItemKind::Stage(stage) = &item.kind
+            && !places.contains_key(stage.name.text.as_str())
+        {
+            places.insert(&stage.name.text, items.len());
+            items.push((stage, &item.doc));
+        }
+    }
+    let needs: Vec<Vec<usize>> = items
+        .iter()
+        .map(|(stage, _)| {
+            let names = Names::of(&stage.value).values;
+            names.iter().filter_map(|name| places.get(name.as_str()).copied()).collect()
+        })
+        .collect();
+    let order = order(&needs);
+    for circle in &order.circles {
+        let names: Vec<&ast::Name> = circle.iter().map(|place| &items[*place].0.name).collect();
+        let way_out = "every stage must be computable from those before it";
+        declare::tell_circle("E0401", "stage", "needs", way_out, &names, found);
+    }
+    let annotations: Vec<Option<Type>> = items
+        .iter()
+        .map(|(stage, _)| stage.ty.as_ref().map(|ty| declare::resolve(world, 0, ty, false, found)))
+        .collect();
+    // All stages have a type from the start, so that those in a circle are known to each other.
+    for ((stage, _), annotation) in items.iter().zip(&annotations) {
+        let ty = annotation.clone().unwrap_or(Type::Unknown);
+        let global = Global { kind: GlobalKind::Stage, ty, span: stage.name.span };
+        world.modules[0].values.entry(stage.name.text.clone()).or_insert(global);
+    }
+    let mut checked: BTreeMap<usize, Stage> = BTreeMap::new();
+    let mut inlined = 0;
+    for place in order.sorted {
+        let (stage, doc) = items[place];
+        let mut checker = Checker::new(world, 0, Place::Stage, found);
+        checker.inlined = inlined;
+        let value = match &annotations[place] {
+            Some(wanted) => {
+                let what = format!("stage `{}`", stage.name.text);
+                checker.want(&stage.value, wanted, &what)
+            }
+            None => checker.expr(&stage.value, None),
+        };
+        let value_ty = checker.bounded(value.ty.clone(), stage.name.span);
+        let policy = checker.policy(&stage.policy);
+        inlined = checker.inlined;
+        // The type that it really has says more than the one that was asked for.
+        let ty = match (&annotations[place], value_ty) {
+            (Some(wanted), Type::Unknown) => wanted.clone(),
+            (_, ty) => ty,
+        };
+        if let Type::Function(..) = ty {
+            found.push(
+                Diagnostic::error("E0201", "a function is not a result")
+                    .at(stage.name.span, "a stage gives rows or values"),
+            );
+        }
+        if let Some(global) = world.modules[0].values.get_mut(&stage.name.text)
+            && global.span == stage.name.span
+        {
+            global.ty = ty.clone();
+        }
+        let policy =
+            policy.into_iter().map(|(name, of)| (name, fold(of, &mut Nothing, found))).collect();
+        let name = stage.name.text.clone();
+        let checked_stage =
+            Stage { name, doc: doc.to_string(), expr: value, ty, policy, span: stage.name.span };
+        checked.insert(place, checked_stage);
+    }
+    checked.into_values().collect()
+}
+
+fn outputs(world: &World, ast: &ast::Module, found: &mut Vec<Diagnostic>) -> Vec<Output> {
+    let mut outputs: Vec<Output> = Vec::new();
+    for item in &ast.items {
+        let ItemKind::Output(output) = &item.kind else {
+            continue;
+        };
+        let name = &output.stage;
+        let values = &world.modules[0].values;
+        match values.get(&name.text).map(|global| &global.kind) {
+            Some(GlobalKind::Stage) => {}
+            other => {
+                let stages = || {
+                    let stages =
+                        values.iter().filter(|(_, of)| matches!(of.kind, GlobalKind::Stage));
+                    stages.map(|(name, _)| name.as_str())
+                };
+                let label = match other {
+                    Some(_) => "this is no stage".to_string(),
+                    None => did_you_mean(&name.text, stages(), "unknown stage"),
+                };
+                found.push(
+                    Diagnostic::error("E0109", format!("there is no stage `{}`", name.text))
+                        .at(name.span, label)
+                        .help(format!("there is {}", listed(stages()))),
+                );
+                continue;
+            }
+        }
+        if let Some((path, span)) = &output.path
+            && (path.is_empty() || joined("", path).is_none_or(|path| path.is_empty()))
+        {
+            found.push(
+                Diagnostic::error("E0507", format!("\"{path}\" names no place in the project"))
+                    .at(*span, "relative to the project's root"),
+            );
+        }
+        let path = output.path.as_ref().map(|(path, _)| path.clone());
+        let same = |other: &&Output| other.stage == name.text && other.path == path;
+        if let Some(earlier) = outputs.iter().find(same) {
+            found.push(
+                Diagnostic::error("E0101", format!("`{}` is an output twice", name.text))
+                    .at(name.span, "again here")
+                    .at(earlier.span, "first here"),
+            );
+            continue;
+        }
+        outputs.push(Output { stage: name.text.clone(), path, span: name.span });
+    }
+    outputs
+}
+
+/// A default outside of the parameter's own bounds is wrong before anything is given.
+fn default_bounds(params: &[Param], world: &World, found: &mut Vec<Diagnostic>) {
+    struct Defaults<'a>(&'a [Param]);
+    impl Known for Defaults<'_> {
+        fn param(&mut self, name: &str) -> Option<Expr> {
+            let param = self.0.iter().find(|param| param.name == name)?;
+            param.default.clone().filter(|of| matches!(of.kind, ExprKind::Const(_)))
+        }
+
+        fn source(
+            &mut self,
+            _: &SourceKind,
+            _: &str,
+            _: &Expr,
+        ) -> Result<Option<Value>, Diagnostic> {
+            Ok(None)
+        }
+    }
+    for param in params {
+        let (Some(default), Some(bound)) = (&param.default, &param.bound) else {
+            continue;
+        };
+        let holds = fold(bound.clone(), &mut Defaults(params), found);
+        if holds.kind == ExprKind::Const(Value::Bool(false)) {
+            found.push(out_of_bounds(param, default.span, "the default", &world.sources));
+        }
+    }
+}
+
+/// The message for a parameter whose value its bound refuses.
+pub(super) fn out_of_bounds(
+    param: &Param,
+    span: Span,
+    given: &str,
+    sources: &SourceMap,
+) -> Diagnostic {
+    let diagnostic =
+        Diagnostic::error("E0502", format!("{given} of `{}` is out of its bounds", param.name))
+            .at(span, "not within");
+    let Some(bound) = &param.bound else {
+        return diagnostic;
+    };
+    let text = sources.text(bound.span.file);
+    let text = text.get(bound.span.start as usize..bound.span.end as usize).unwrap_or("");
+    diagnostic.at(bound.span, "this must hold").help(format!("it must be that {text}"))
+}
+
+/// Every file and directory whose path is known now must be there.
+fn files(
+    world: &World,
+    params: &[Param],
+    stages: &[Stage],
+    sources: &dyn Sources,
+    found: &mut Vec<Diagnostic>,
+) {
+    let mut seen: BTreeSet<(bool, String)> = BTreeSet::new();
+    let constants = world.modules.iter().filter(|module| !module.library).flat_map(|module| {
+        module.values.values().filter_map(|global| match &global.kind {
+            GlobalKind::Let(expr, _) => Some(expr),
+            _ => None,
+        })
+    });
+    let defaults = params.iter().filter_map(|param| param.default.as_ref());
+    let exprs = stages.iter().map(|stage| &stage.expr);
+    let mut open: Vec<&Expr> = constants.chain(defaults).chain(exprs).collect();
+    while let Some(expr) = open.pop() {
+        open.extend(expr.children());
+        let ExprKind::Source(kind, path) = &expr.kind else {
+            continue;
+        };
+        let ExprKind::Const(Value::Str(path)) = &path.kind else {
+            continue;
+        };
+        let (is_dir, folder) = match kind {
+            SourceKind::File(folder) => (false, folder),
+            SourceKind::Dir(folder) => (true, folder),
+            SourceKind::Env | SourceKind::Secret => continue,
+        };
+        let there = place_of(folder, path, expr.span).and_then(|path| {
+            if !seen.insert((is_dir, path.clone())) {
+                return Ok(());
+            }
+            let there =
+                if is_dir { sources.has_dir(&path) } else { sources.read(&path).map(|_| ()) };
+            there.map_err(|err| missing(&path, is_dir, &err, expr.span, sources))
+        });
+        found.extend(there.err());
+    }
+}
+
+/// Where a path of a program points.
+pub(super) fn place_of(folder: &str, path: &str, span: Span) -> Result<String, Diagnostic> {
+    joined(folder, path).ok_or_else(|| {
+        Diagnostic::error("E0507", format!("`{path}` leaves the project"))
+            .at(span, "points above the project's root")
+            .help("what a program reads lies in its project")
+    })
+}
+
+/// The message for a file or directory that cannot be had.
+pub(super) fn missing(
+    path: &str,
+    is_dir: bool,
+    err: &SourceError,
+    span: Span,
+    sources: &dyn Sources,
+) -> Diagnostic {
+    let what = if is_dir { "directory" } else { "file" };
+    match err {
+        SourceError::Unreadable { why, .. } => {
+            Diagnostic::error("E0501", format!("{what} {path} cannot be read: {why}"))
+                .at(span, "asked for here")
+        }
+        SourceError::Missing(_) => {
+            let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
+            let names = sources.names(folder);
+            let near = nearest(name, names.iter().map(String::as_str));
+            let label = match near {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => "asked for here".to_string(),
+            };
+            let beside =
+                if folder.is_empty() { "the project".to_string() } else { folder.to_string() };
+            Diagnostic::error("E0501", format!("{what} {path} does not exist"))
+                .at(span, label)
+                .maybe_help((!names.is_empty() && near.is_none()).then(|| {
+                    format!("{beside} holds {}", listed(names.iter().map(String::as_str)))
+                }))
+        }
+    }
+}
+
+/// What a file uses and never asks for.
+fn unused(world: &World, found: &mut Vec<Diagnostic>) {
+    for module in world.modules.iter().filter(|module| !module.library) {
+        for (alias, used) in &module.uses {
+            if used.module.is_some() && !used.asked.get() {
+                found.push(
+                    Diagnostic::warning("W0101", format!("`{alias}` is used, but not needed"))
+                        .at(used.span, "nothing here asks for it")
+                        .help("take the line out"),
+                );
+            }
+        }
+    }
+}

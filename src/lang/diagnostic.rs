@@ -1,0 +1,151 @@
+//! What the language says about a program: one [`Diagnostic`] a mistake.
+//!
+//! A diagnostic has a stable code (see [`super::explain`]), a message that names the thing, a label
+//! on each place that matters (the first one is the mistake itself) and, where there is one, a way
+//! out.
+
+use super::source::{SourceMap, Span};
+
+/// How bad it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// The program cannot run.
+    Error,
+    /// The program can run, but something looks wrong.
+    Warning,
+}
+
+/// One thing to say about a program.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Diagnostic {
+    /// Its code, such as `E0304`; those of warnings start with `W`.
+    pub code: &'static str,
+    /// How bad it is.
+    pub severity: Severity,
+    /// What is wrong, in one sentence without a full stop.
+    pub message: String,
+    /// Places and what to say at each; the first is the mistake itself. Empty for a mistake that
+    /// stands nowhere in the text, such as a missing file.
+    pub labels: Vec<(Span, String)>,
+    /// What to do about it.
+    pub help: Option<String>,
+}
+
+impl Diagnostic {
+    /// An error that stands nowhere yet.
+    pub fn error(code: &'static str, message: impl Into<String>) -> Diagnostic {
+        Diagnostic {
+            code,
+            severity: Severity::Error,
+            message: message.into(),
+            labels: Vec::new(),
+            help: None,
+        }
+    }
+
+    /// A warning that stands nowhere yet.
+    pub fn warning(code: &'static str, message: impl Into<String>) -> Diagnostic {
+        Diagnostic { severity: Severity::Warning, ..Diagnostic::error(code, message) }
+    }
+
+    /// Adds a place.
+    #[must_use]
+    pub fn at(mut self, span: Span, label: impl Into<String>) -> Diagnostic {
+        self.labels.push((span, label.into()));
+        self
+    }
+
+    /// Says what to do.
+    #[must_use]
+    pub fn help(mut self, help: impl Into<String>) -> Diagnostic {
+        self.help = Some(help.into());
+        self
+    }
+
+    /// Says what to do, if there is something.
+    #[must_use]
+    pub fn maybe_help(mut self, help: Option<String>) -> Diagnostic {
+        self.help = help.or(self.help);
+        self
+    }
+
+    /// For programs: code, severity, message, help, and each label with its path, its byte range and
+    /// the line and column (from 1) where it starts.
+    pub fn to_json(&self, sources: &SourceMap) -> serde_json::Value {
+        let labels: Vec<serde_json::Value> = self
+            .labels
+            .iter()
+            .map(|(span, label)| {
+                let (line, column) = sources.line_column(*span);
+                serde_json::json!({
+                    "path": sources.path(span.file),
+                    "start": span.start,
+                    "end": span.end,
+                    "line": line,
+                    "column": column,
+                    "label": label,
+                })
+            })
+            .collect();
+        serde_json::json!({
+            "code": format!("claw::{}", self.code),
+            "severity": match self.severity {
+                Severity::Error => "error",
+                Severity::Warning => "warning",
+            },
+            "message": self.message,
+            "help": self.help,
+            "labels": labels,
+        })
+    }
+}
+
+/// The name among `candidates` that was probably meant: the nearest one, when it is near enough.
+pub(crate) fn nearest<'a>(
+    name: &str,
+    candidates: impl IntoIterator<Item = &'a str>,
+) -> Option<&'a str> {
+    let allowed = (name.chars().count() / 3).max(1);
+    let lower = name.to_lowercase();
+    candidates
+        .into_iter()
+        .filter(|candidate| *candidate != name)
+        .map(|candidate| {
+            // A swap of neighbours and a wrong case are the commonest slips; both count as little.
+            let distance = strsim::damerau_levenshtein(&lower, &candidate.to_lowercase());
+            (distance, candidate)
+        })
+        .filter(|(distance, candidate)| *distance <= allowed && *distance < candidate.len())
+        .min_by(|a, b| a.0.cmp(&b.0).then_with(|| a.1.cmp(b.1)))
+        .map(|(_, candidate)| candidate)
+}
+
+/// `did you mean …?` for a label, or `otherwise` when no candidate is near.
+pub(crate) fn did_you_mean<'a>(
+    name: &str,
+    candidates: impl IntoIterator<Item = &'a str>,
+    otherwise: &str,
+) -> String {
+    match nearest(name, candidates) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => otherwise.to_string(),
+    }
+}
+
+/// `a`, `b` and `c`, in backticks; long lists are cut.
+pub(crate) fn listed<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
+    const SHOWN: usize = 20;
+    let names: Vec<&str> = names.into_iter().collect();
+    let mut text: Vec<String> = names.iter().take(SHOWN).map(|name| format!("`{name}`")).collect();
+    if names.len() > SHOWN {
+        text.push(format!("{} more", names.len() - SHOWN));
+    }
+    match text.len() {
+        0 => "none".to_string(),
+        1 => text.remove(0),
+        _ => {
+            let last = text.pop().unwrap_or_default();
+            format!("{} and {last}", text.join(", "))
+        }
+    }
+}

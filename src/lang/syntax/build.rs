@@ -1,0 +1,378 @@
+//! Pairs to the tree: files, declarations and types. Expressions are built in [`super::expression`].
+
+use pest::iterators::Pair;
+
+use crate::lang::diagnostic::Diagnostic;
+use crate::lang::source::{FileId, Span};
+
+use super::MAX_DEPTH;
+use super::ast::{
+    Def, DefArg, Expr, Item, ItemKind, Let, Module, Name, Output, Param, Stage, TypeExpr, TypeItem,
+    TypeKind, Use, UsePath,
+};
+use super::nesting;
+use super::parser::{self, Rule, parse};
+
+/// Builds one file's tree and collects what is wrong with it.
+pub(super) struct Builder<'d> {
+    pub(super) file: FileId,
+    /// Where the text that is being built starts in its file.
+    pub(super) offset: usize,
+    pub(super) found: &'d mut Vec<Diagnostic>,
+    /// How deep the builder stands.
+    pub(super) depth: usize,
+}
+
+/// The tree of a file. Declarations that do not parse are told and left out.
+pub(crate) fn module(text: &str, file: FileId, found: &mut Vec<Diagnostic>) -> Module {
+    let mut module = Module::default();
+    if let Some(at) = nesting::too_deep(text) {
+        found.push(parser::too_deep(Span { file, start: at as u32, end: at as u32 + 1 }));
+        return module;
+    }
+    let pairs = match parse(Rule::file, text, file, 0) {
+        Ok(pairs) => pairs,
+        Err(diagnostic) => {
+            found.push(diagnostic);
+            return module;
+        }
+    };
+    let mut builder = Builder { file, offset: 0, found, depth: 0 };
+    for pair in pairs.clone().flatten().filter(|pair| pair.as_rule() == Rule::COMMENT) {
+        module.comments.push(builder.span(&pair));
+    }
+    for pair in pairs.flat_map(Pair::into_inner) {
+        match pair.as_rule() {
+            Rule::module_doc => push_line(&mut module.doc, pair.as_str(), "//!"),
+            Rule::item => module.items.extend(builder.item(pair)),
+            Rule::bad_item => builder.bad_item(&pair),
+            _ => {}
+        }
+    }
+    module
+}
+
+/// The tree of a text that is one expression, such as a parameter's value on the command line.
+pub(crate) fn lone_expression(
+    text: &str,
+    file: FileId,
+    found: &mut Vec<Diagnostic>,
+) -> Option<Expr> {
+    if let Some(at) = nesting::too_deep(text) {
+        found.push(parser::too_deep(Span { file, start: at as u32, end: at as u32 + 1 }));
+        return None;
+    }
+    match parse(Rule::lone_expr, text, file, 0) {
+        Ok(pairs) => {
+            let mut builder = Builder { file, offset: 0, found, depth: 0 };
+            let pair =
+                pairs.flat_map(Pair::into_inner).find(|pair| pair.as_rule() == Rule::expr)?;
+            Some(builder.expr(pair))
+        }
+        Err(diagnostic) => {
+            found.push(diagnostic);
+            None
+        }
+    }
+}
+
+/// The parts of a pair that carry meaning: punctuation and comments are left out.
+pub(super) fn parts<'i>(pair: Pair<'i, Rule>) -> impl Iterator<Item = Pair<'i, Rule>> {
+    pair.into_inner().filter(|part| {
+        !matches!(
+            part.as_rule(),
+            Rule::COMMENT
+                | Rule::comma
+                | Rule::colon
+                | Rule::equals
+                | Rule::dot
+                | Rule::bar
+                | Rule::arrow
+                | Rule::open_round
+                | Rule::close_round
+                | Rule::open_square
+                | Rule::close_square
+                | Rule::open_curly
+                | Rule::close_curly
+                | Rule::quote
+                | Rule::long_quote
+                | Rule::use_word
+                | Rule::param_word
+                | Rule::let_word
+                | Rule::type_word
+                | Rule::def_word
+                | Rule::stage_word
+                | Rule::output_word
+                | Rule::as_word
+                | Rule::with_word
+                | Rule::for_word
+                | Rule::if_word
+                | Rule::then_word
+                | Rule::else_word
+        )
+    })
+}
+
+fn push_line(doc: &mut String, line: &str, mark: &str) {
+    let line = line.trim_start_matches(mark);
+    if !doc.is_empty() {
+        doc.push('\n');
+    }
+    doc.push_str(line.strip_prefix(' ').unwrap_or(line).trim_end());
+}
+
+impl Builder<'_> {
+    pub(super) fn span(&self, pair: &Pair<'_, Rule>) -> Span {
+        let span = pair.as_span();
+        Span {
+            file: self.file,
+            start: (self.offset + span.start()) as u32,
+            end: (self.offset + span.end()) as u32,
+        }
+    }
+
+    pub(super) fn tell(&mut self, diagnostic: Diagnostic) {
+        self.found.push(diagnostic);
+    }
+
+    /// Goes one level down, unless that is too deep. Every `Some` is paired with `self.depth -= 1`.
+    pub(super) fn deeper(&mut self, span: Span) -> Option<()> {
+        if self.depth >= MAX_DEPTH {
+            self.tell(parser::too_deep(span));
+            return None;
+        }
+        self.depth += 1;
+        Some(())
+    }
+
+    pub(super) fn name(&self, pair: &Pair<'_, Rule>) -> Name {
+        Name { text: pair.as_str().to_string(), span: self.span(pair) }
+    }
+
+    /// Parses a broken declaration alone, to learn what is wrong with it.
+    fn bad_item(&mut self, pair: &Pair<'_, Rule>) {
+        let text = pair.as_str().trim_end();
+        let offset = self.offset + pair.as_span().start();
+        match parse(Rule::lone_item, text, self.file, offset) {
+            Err(diagnostic) => self.tell(diagnostic),
+            // It parses alone, but not where it stands.
+            Ok(_) => {
+                let span = self.span(pair);
+                self.tell(
+                    Diagnostic::error("E0004", "this does not belong here")
+                        .at(Span { end: span.start + 3, ..span }, "not expected here")
+                        .help("`//!` comments stand at the top of the file"),
+                );
+            }
+        }
+    }
+
+    fn item(&mut self, pair: Pair<'_, Rule>) -> Option<Item> {
+        let mut doc = String::new();
+        for part in parts(pair) {
+            let kind = match part.as_rule() {
+                Rule::doc => {
+                    push_line(&mut doc, part.as_str(), "///");
+                    continue;
+                }
+                Rule::use_item => ItemKind::Use(self.use_item(part)?),
+                Rule::param_item => ItemKind::Param(self.param(part)?),
+                Rule::let_item => ItemKind::Let(self.binding(part)?),
+                Rule::type_item => {
+                    let mut parts = parts(part);
+                    let name = self.name(&parts.next()?);
+                    ItemKind::Type(TypeItem { name, ty: self.ty(parts.next()?) })
+                }
+                Rule::def_item => ItemKind::Def(self.def(part)?),
+                Rule::stage_item => ItemKind::Stage(self.stage(part)?),
+                Rule::output_item => {
+                    let mut parts = parts(part);
+                    let stage = self.name(&parts.next()?);
+                    let path = parts.next().map(|text| (self.plain_text(&text), self.span(&text)));
+                    ItemKind::Output(Output { stage, path })
+                }
+                _ => continue,
+            };
+            return Some(Item { doc, kind });
+        }
+        None
+    }
+
+    fn use_item(&mut self, pair: Pair<'_, Rule>) -> Option<Use> {
+        let mut parts = parts(pair);
+        let path = parts.next()?;
+        let span = self.span(&path);
+        let path = match path.as_rule() {
+            Rule::text => UsePath::File(self.plain_text(&path)),
+            _ => UsePath::Module(path.as_str().to_string()),
+        };
+        Some(Use { path, span, alias: parts.next().map(|name| self.name(&name)) })
+    }
+
+    fn param(&mut self, pair: Pair<'_, Rule>) -> Option<Param> {
+        let mut secret = false;
+        let mut name = None;
+        let mut ty = None;
+        let (mut default, mut bound) = (None, None);
+        let mut in_bound = false;
+        for part in parts(pair) {
+            match part.as_rule() {
+                Rule::secret_word => secret = true,
+                Rule::name => name = Some(self.name(&part)),
+                Rule::ty => ty = Some(self.ty(part)),
+                Rule::where_word => in_bound = true,
+                Rule::operation if in_bound => bound = Some(self.operation(part)),
+                Rule::operation => default = Some(self.operation(part)),
+                _ => {}
+            }
+        }
+        Some(Param { secret, name: name?, ty: ty?, default, bound })
+    }
+
+    fn binding(&mut self, pair: Pair<'_, Rule>) -> Option<Let> {
+        let mut name = None;
+        let mut ty = None;
+        let mut value = None;
+        for part in parts(pair) {
+            match part.as_rule() {
+                Rule::name => name = Some(self.name(&part)),
+                Rule::ty => ty = Some(self.ty(part)),
+                Rule::expr => value = Some(self.expr(part)),
+                _ => {}
+            }
+        }
+        Some(Let { name: name?, ty, value: value? })
+    }
+
+    fn def(&mut self, pair: Pair<'_, Rule>) -> Option<Def> {
+        let mut external = false;
+        let mut name = None;
+        let mut args = Vec::new();
+        let mut returns = None;
+        let mut body = None;
+        for part in parts(pair) {
+            match part.as_rule() {
+                Rule::extern_word => external = true,
+                Rule::name => name = Some(self.name(&part)),
+                Rule::def_arg => args.extend(self.def_arg(part)),
+                Rule::ty => returns = Some(self.ty(part)),
+                Rule::block => body = self.block(part),
+                _ => {}
+            }
+        }
+        Some(Def { external, name: name?, args, returns: returns?, body })
+    }
+
+    fn def_arg(&mut self, pair: Pair<'_, Rule>) -> Option<DefArg> {
+        let mut name = None;
+        let mut ty = None;
+        let mut default = None;
+        for part in parts(pair) {
+            match part.as_rule() {
+                Rule::field_name => name = Some(self.name(&part)),
+                Rule::ty => ty = Some(self.ty(part)),
+                Rule::expr => default = Some(self.expr(part)),
+                _ => {}
+            }
+        }
+        Some(DefArg { name: name?, ty: ty?, default })
+    }
+
+    fn block(&mut self, pair: Pair<'_, Rule>) -> Option<(Vec<Let>, Expr)> {
+        let mut bindings = Vec::new();
+        let mut result = None;
+        for part in parts(pair) {
+            match part.as_rule() {
+                Rule::binding => bindings.extend(self.binding(part)),
+                Rule::expr => result = Some(self.expr(part)),
+                _ => {}
+            }
+        }
+        Some((bindings, result?))
+    }
+
+    fn stage(&mut self, pair: Pair<'_, Rule>) -> Option<Stage> {
+        let mut name = None;
+        let mut ty = None;
+        let mut value = None;
+        let mut policy = Vec::new();
+        for part in parts(pair) {
+            match part.as_rule() {
+                Rule::name => name = Some(self.name(&part)),
+                Rule::ty => ty = Some(self.ty(part)),
+                Rule::expr => value = Some(self.expr(part)),
+                Rule::record => policy = self.entries(part),
+                _ => {}
+            }
+        }
+        Some(Stage { name: name?, ty, value: value?, policy })
+    }
+
+    /// A type. Brackets were counted before; `a -> b -> …` and `T????` are counted here.
+    fn ty(&mut self, pair: Pair<'_, Rule>) -> TypeExpr {
+        let span = self.span(&pair);
+        if self.deeper(span).is_none() {
+            return TypeExpr { kind: TypeKind::Record(Vec::new()), span };
+        }
+        let mut result: Option<TypeExpr> = None;
+        let mut marks = 0;
+        for part in parts(pair) {
+            match part.as_rule() {
+                Rule::question => {
+                    // `T??` says no more than `T?`.
+                    marks += 1;
+                    if marks == 1
+                        && let Some(of) = result.take()
+                    {
+                        result = Some(TypeExpr { kind: TypeKind::Optional(Box::new(of)), span });
+                    }
+                }
+                Rule::ty => {
+                    let to = self.ty(part);
+                    if let Some(from) = result.take() {
+                        let kind = TypeKind::Function(Box::new(from), Box::new(to));
+                        result = Some(TypeExpr { kind, span });
+                    }
+                }
+                _ => result = Some(self.ty_operand(part)),
+            }
+        }
+        self.depth -= 1;
+        result.unwrap_or(TypeExpr { kind: TypeKind::Record(Vec::new()), span })
+    }
+
+    fn ty_operand(&mut self, pair: Pair<'_, Rule>) -> TypeExpr {
+        let span = self.span(&pair);
+        let nothing = TypeExpr { kind: TypeKind::Record(Vec::new()), span };
+        let kind = match pair.as_rule() {
+            Rule::ty_round => {
+                return parts(pair).next().map_or(nothing, |inner| self.ty(inner));
+            }
+            Rule::ty_list => match parts(pair).next() {
+                Some(item) => TypeKind::List(Box::new(self.ty(item))),
+                None => return nothing,
+            },
+            Rule::ty_record => {
+                let mut fields = Vec::new();
+                for field in parts(pair) {
+                    let mut inner = parts(field).filter(|part| part.as_rule() != Rule::doc);
+                    if let (Some(name), Some(ty)) = (inner.next(), inner.next()) {
+                        fields.push((self.name(&name), self.ty(ty)));
+                    }
+                }
+                TypeKind::Record(fields)
+            }
+            Rule::ty_enum => {
+                TypeKind::Enum(parts(pair).map(|word| self.plain_text(&word)).collect())
+            }
+            _ => {
+                let mut names: Vec<Name> = parts(pair).map(|part| self.name(&part)).collect();
+                match (names.pop(), names.pop()) {
+                    (Some(name), module) => TypeKind::Name(module, name),
+                    (None, _) => return nothing,
+                }
+            }
+        };
+        TypeExpr { kind, span }
+    }
+}

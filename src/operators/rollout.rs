@@ -1,0 +1,291 @@
+//! `rollout`: how a model acts (`claw_tools`), and letting it act (`run`).
+
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
+
+use crate::agent::{
+    AgentSettings, Bounds, Episode, Models, Trajectory, contract, episode, model_name,
+};
+use crate::engine::{Args, CallError, Context, Kind, Operator, Pool};
+use crate::lang::Value;
+use crate::sandbox::{Backend, Limits};
+use crate::store::{Digest, KeyHasher};
+
+/// UTF-8 bytes of a command's output that a sandbox keeps: enough for the 200,000 characters that
+/// contracts show, however wide they are.
+const KEPT_OUTPUT: usize = 800_000;
+
+/// `rollout.claw_tools`: the `claw/2026.4` contract with limits.
+pub struct ClawTools;
+
+impl ClawTools {
+    fn settings(args: &Args) -> Result<AgentSettings, CallError> {
+        let number = |name: &str, default: i64| match args.0.get(name) {
+            Some(_) => args.int(name),
+            None => Ok(default),
+        };
+        let at_least_one = |name: &str, default: i64| match number(name, default)? {
+            given if given >= 1 => Ok(given as u64),
+            given => Err(CallError::row(format!("`{name}` must be at least 1, not {given}"))),
+        };
+        let small = |name: &str, default: i64| {
+            u32::try_from(at_least_one(name, default)?)
+                .map_err(|_| CallError::row(format!("`{name}` must be at most {}", u32::MAX)))
+        };
+        Ok(AgentSettings {
+            contract: "claw/2026.4".to_string(),
+            max_steps: small("max_steps", 12)?,
+            step_tokens: small("step_tokens", 512)?,
+            context: at_least_one("context", 131_072)?,
+            exec_ms: at_least_one("exec_time", 20_000)?,
+            time_ms: at_least_one("time", 600_000)?,
+        })
+    }
+}
+
+impl Operator for ClawTools {
+    fn name(&self) -> &'static str {
+        "rollout.claw_tools"
+    }
+
+    fn version(&self) -> u32 {
+        1
+    }
+
+    fn kind(&self) -> Kind {
+        Kind::Pure
+    }
+
+    fn pool(&self) -> Pool {
+        Pool::Instant
+    }
+
+    fn call<'a>(
+        &'a self,
+        args: &'a Args,
+        _context: &'a Context,
+    ) -> BoxFuture<'a, Result<Value, CallError>> {
+        Box::pin(async move { Ok(ClawTools::settings(args)?.to_value()) })
+    }
+}
+
+/// `rollout.run`: one episode in a sandbox of its own.
+///
+/// It is pure: the solver and checkpoints are functions of their arguments and of the seed, which is
+/// made from the call's key, and what a remote model said is recorded behind the same trait and said
+/// again. What an agent's commands take from outside (the date, the kernel's random numbers) is the
+/// agent's doing, and shows when the run is verified.
+pub struct Rollout {
+    models: Arc<dyn Models>,
+    backends: Vec<Arc<dyn Backend>>,
+}
+
+impl Rollout {
+    /// With the models that can act and the sandboxes that they can act in.
+    pub fn new(models: Arc<dyn Models>, backends: Vec<Arc<dyn Backend>>) -> Rollout {
+        Rollout { models, backends }
+    }
+
+    async fn run(&self, args: &Args, context: &Context) -> Result<Value, CallError> {
+        let world = args.get("world")?;
+        let world_id = text(world, "world", "id")?;
+        let task = field(world, "world", "task")?;
+        let prompt = text(task, "world.task", "prompt")?;
+        let before = match field(world, "world", "files")? {
+            Value::Dir(digest) => *digest,
+            _ => return Err(CallError::row("`world.files` is not a directory")),
+        };
+        let trial = if args.0.contains_key("trial") { args.int("trial")? } else { 1 };
+        let model_value = args.get("model")?;
+        let name = model_name(model_value).ok_or_else(|| {
+            CallError::row("`model` is neither a model nor a checkpoint with a name")
+        })?;
+        let settings = AgentSettings::from_value(args.get("agent")?)
+            .map_err(|err| CallError::row(format!("`agent` cannot be used: {err}")))?;
+        let tools = contract(&settings.contract).map_err(|err| CallError::row(err.to_string()))?;
+        let place = Place::from_value(args.get("sandbox")?)?;
+        let backend = self.backend(&place.backend)?;
+
+        let objects = &*context.objects;
+        let seed = context.key.seed();
+        let model = self
+            .models
+            .open(model_value, task, objects, seed)
+            .map_err(|err| CallError::row(format!("cannot open the model `{name}`: {err}")))?;
+        let exec_ms = settings.exec_ms.min(place.time_ms.unwrap_or(u64::MAX));
+        let settings = AgentSettings { exec_ms, ..settings };
+        let plan = Episode {
+            contract: tools,
+            settings: &settings,
+            model,
+            model_name: name.clone(),
+            model_settings: model_value.to_json(),
+            temperature: model_value.get("temperature").and_then(Value::as_float).unwrap_or(0.0),
+            prompt,
+            before,
+            seed,
+        };
+
+        let bounds = Bounds::from_now(settings.time_ms, context.cancel.clone());
+        let mut sandbox = backend.open(&before, objects, &place.limits).await.map_err(|err| {
+            CallError::Infrastructure(format!(
+                "the `{}` sandbox of world {world_id} did not open: {err}",
+                place.backend
+            ))
+        })?;
+        let played = episode(&plan, &mut *sandbox, &bounds).await;
+        let Some((mut trajectory, fault)) = played else {
+            return Err(CallError::Cancelled);
+        };
+        if trajectory.ending.is_infrastructure() {
+            return Err(CallError::Infrastructure(format!(
+                "the episode of `{name}` on world {world_id} ended by {} in step {}: {}",
+                trajectory.ending.name(),
+                trajectory.steps() + 1,
+                fault.unwrap_or_default()
+            )));
+        }
+        let closed = sandbox.close(objects).await.map_err(|err| {
+            CallError::Infrastructure(format!(
+                "the workspace of world {world_id} could not be taken out: {err}"
+            ))
+        })?;
+        trajectory.after = Some(closed.workspace);
+        trajectory.refused = closed.refused;
+        let version = self.version().to_string();
+        trajectory.versions.insert(self.name().to_string(), version);
+
+        let id = run_id(world_id, &name, trial);
+        run_row(&id, world, &name, trial, &trajectory, closed.workspace, context)
+    }
+
+    fn backend(&self, name: &str) -> Result<&dyn Backend, CallError> {
+        let found = self.backends.iter().find(|backend| backend.name() == name);
+        found.map(|backend| &**backend).ok_or_else(|| {
+            let known: Vec<&str> = self.backends.iter().map(|backend| backend.name()).collect();
+            CallError::row(format!(
+                "there is no sandbox `{name}`; the known ones are: {}",
+                known.join(", ")
+            ))
+        })
+    }
+}
+
+impl Operator for Rollout {
+    fn name(&self) -> &'static str {
+        "rollout.run"
+    }
+
+    fn version(&self) -> u32 {
+        1
+    }
+
+    fn kind(&self) -> Kind {
+        Kind::Pure
+    }
+
+    fn pool(&self) -> Pool {
+        Pool::Sandbox
+    }
+
+    fn call<'a>(
+        &'a self,
+        args: &'a Args,
+        context: &'a Context,
+    ) -> BoxFuture<'a, Result<Value, CallError>> {
+        Box::pin(self.run(args, context))
+    }
+}
+
+/// A short id that stays the same for the same world, model and trial.
+fn run_id(world: &str, model: &str, trial: i64) -> String {
+    let mut key = KeyHasher::new("claw run 1");
+    key.text(world).text(model).bytes(&trial.to_le_bytes());
+    key.finish().short()
+}
+
+fn run_row(
+    id: &str,
+    world: &Value,
+    model: &str,
+    trial: i64,
+    trajectory: &Trajectory,
+    after: Digest,
+    context: &Context,
+) -> Result<Value, CallError> {
+    let digest = context.objects.put(&trajectory.encode())?;
+    let tokens = trajectory.tokens();
+    let count = |count: u64| Value::Int(i64::try_from(count).unwrap_or(i64::MAX));
+    Ok(Value::record([
+        ("id", Value::str(id)),
+        ("world", world.clone()),
+        ("model", Value::str(model)),
+        ("trial", Value::Int(trial)),
+        ("ending", Value::str(trajectory.ending.name())),
+        ("finished", Value::Bool(trajectory.ending.finished())),
+        ("steps", Value::from(trajectory.steps())),
+        ("tokens_in", count(tokens.input)),
+        ("tokens_out", count(tokens.output)),
+        ("trajectory", Value::File { digest, name: "trajectory.json".to_string() }),
+        ("after", Value::Dir(after)),
+        ("refused", Value::from(trajectory.refused.clone())),
+    ]))
+}
+
+/// What a `Sandbox` value says: which backend, with which limits.
+struct Place {
+    backend: String,
+    limits: Limits,
+    time_ms: Option<u64>,
+}
+
+impl Place {
+    fn from_value(value: &Value) -> Result<Place, CallError> {
+        let backend = text(value, "sandbox", "sandbox")?.to_string();
+        let number = |name: &str| match value.get(name) {
+            None | Some(Value::Null) => Ok(None),
+            Some(given) => match given.as_int() {
+                Some(given) if given >= 1 => Ok(Some(given as u64)),
+                _ => Err(CallError::row(format!("`sandbox.{name}` must be at least 1"))),
+            },
+        };
+        match value.get("network") {
+            None | Some(Value::Null | Value::Bool(false)) => {}
+            Some(Value::Str(word)) if word == "off" => {}
+            Some(_) => {
+                return Err(CallError::row(
+                    "a rollout's sandbox has no network: write `network: off`, or leave it out",
+                ));
+            }
+        }
+        let small = |name: &str, default: u32| {
+            Ok::<u32, CallError>(
+                number(name)?.map_or(default, |n| u32::try_from(n).unwrap_or(u32::MAX)),
+            )
+        };
+        let default = Limits::default();
+        let time_ms = number("time")?;
+        let seconds = time_ms.map_or(0, |time| time.div_ceil(1000));
+        let limits = Limits {
+            memory: number("memory")?.unwrap_or(default.memory),
+            processes: small("processes", default.processes)?,
+            disk: number("disk")?.unwrap_or(default.disk),
+            files: number("files")?.unwrap_or(default.files),
+            open_files: number("open_files")?.unwrap_or(default.open_files),
+            // Wall time is what is declared; CPU time must not end a command before it.
+            cpu_seconds: default.cpu_seconds.max(seconds),
+            output: KEPT_OUTPUT,
+        };
+        Ok(Place { backend, limits, time_ms })
+    }
+}
+
+fn field<'a>(value: &'a Value, of: &str, name: &str) -> Result<&'a Value, CallError> {
+    value.get(name).ok_or_else(|| CallError::row(format!("`{of}` has no field `{name}`")))
+}
+
+fn text<'a>(value: &'a Value, of: &str, name: &str) -> Result<&'a str, CallError> {
+    let field = field(value, of, name)?;
+    field.as_str().ok_or_else(|| CallError::row(format!("`{of}.{name}` is not text")))
+}

@@ -1,0 +1,39 @@
+//! Keys: digests of everything that a result depends on, and of nothing else.
+//!
+//! A call's key is made of its operator, the operator's version and its arguments by content; a
+//! stage's key of its expression (by meaning, not by text), the versions of the operators in it and
+//! the results of the stages it reads. Two machines, two thread counts, two days: the same key.
+
+use std::collections::BTreeMap;
+
+use crate::lang::{Expr, Value};
+use crate::store::{Digest, KeyHasher};
+
+use super::walk::operators;
+
+/// The key of one call.
+pub fn call_key(operator: &str, version: u32, args: &BTreeMap<String, Value>) -> Digest {
+    let mut hasher = KeyHasher::new("claw call 1");
+    hasher.text(operator).number(u64::from(version)).number(args.len() as u64);
+    for (name, value) in args {
+        hasher.text(name).digest(&value.digest());
+    }
+    hasher.finish()
+}
+
+/// The key of a whole stage. `version` gives an operator's version, `upstream` the digest of a
+/// stage's result.
+pub fn stage_key(
+    expr: &Expr,
+    version: &dyn Fn(&str) -> u32,
+    upstream: &dyn Fn(&str) -> Digest,
+) -> Digest {
+    let mut hasher = KeyHasher::new("claw stage 1");
+    for operator in operators(expr) {
+        hasher.text(&operator).number(u64::from(version(&operator)));
+    }
+    expr.hash_into(&mut hasher, &mut Vec::new(), &mut |hasher, stage| {
+        hasher.digest(&upstream(stage));
+    });
+    hasher.finish()
+}

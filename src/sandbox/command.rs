@@ -1,0 +1,436 @@
+//! Running one command: its input, its output, its time, and its end.
+//!
+//! The same code runs commands in a `process` sandbox (inside its init) and in a `local` one (on a
+//! blocking thread of the program). What differs, above all how to find and kill a process tree,
+//! is a [`Ground`].
+//!
+//! A command is over when its main process has ended, not when its output is closed: a server that
+//! it left in the background keeps the pipe open, and must not hang it. What is in the pipe at that
+//! moment still belongs to it; what comes later is read and thrown away by the caller, so that the
+//! server is not killed by a closed pipe.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io;
+use std::mem::ManuallyDrop;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fs::{OFlags, fcntl_setfl};
+use rustix::io::Errno;
+use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::process::{Pid, Resource, Rlimit, WaitStatus, setrlimit, setsid};
+use seccompiler::sock_filter;
+
+use super::wire::{Job, MAX_REPORT};
+use super::{Exit, errno};
+
+/// How often memory is looked at where no control group limits it.
+const WATCH: Duration = Duration::from_millis(20);
+/// Bytes read from a pipe at once: as much as a pipe holds.
+const CHUNK: usize = 64 << 10;
+/// How far commands stand back behind the program and the inits.
+const NICENESS: i32 = 5;
+/// What a shell answers when there is no such program, and when it cannot be run.
+const NOT_FOUND: i32 = 127;
+const NOT_RUNNABLE: i32 = 126;
+
+/// Where commands run: how to see that one has ended, and how to end it.
+pub(crate) trait Ground {
+    /// Starts the process. A chance to do something just before and after.
+    fn spawn(&mut self, command: &mut std::process::Command) -> io::Result<Child> {
+        command.spawn()
+    }
+    /// The main process of a command has started.
+    fn started(&mut self, main: Pid) -> io::Result<()>;
+    /// Readable when the main process may have ended.
+    fn events(&self) -> BorrowedFd<'_>;
+    /// Buries the dead. The status of the main process once it is among them.
+    fn ended(&mut self) -> Option<WaitStatus>;
+    /// Kills the main process and everything that came from it.
+    fn kill(&mut self);
+    /// Readable when nobody waits for the command any more.
+    fn leash(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+    /// Output of earlier commands that processes in the background still write to.
+    fn lingering(&self) -> &[OwnedFd] {
+        &[]
+    }
+    /// Reads from those and throws away what comes, so that nobody waits for room in a pipe.
+    fn empty_lingering(&mut self) {}
+    /// Whether [`Ground::over_memory`] must be asked while a command runs.
+    fn watches_memory(&self) -> bool {
+        false
+    }
+    /// Whether the processes hold more memory than they may.
+    fn over_memory(&mut self) -> bool {
+        false
+    }
+    /// Ends that.
+    fn relieve(&mut self) {
+        self.kill();
+    }
+    /// How often the kernel has killed a process for its memory so far.
+    fn memory_kills(&mut self) -> u64 {
+        0
+    }
+}
+
+/// What every command of a sandbox gets.
+pub(crate) struct Surroundings {
+    /// Variables of every command.
+    pub(crate) env: Vec<(String, String)>,
+    /// Limits of every process.
+    pub(crate) rlimits: Vec<(Resource, Rlimit)>,
+    /// A further filter for commands alone.
+    pub(crate) filter: Option<Vec<sock_filter>>,
+    /// Bytes of output that are kept.
+    pub(crate) output: usize,
+    /// Keeps descriptor 3 taken, so that no pipe of ours is there when a command's report is.
+    pub(crate) _third: Option<OwnedFd>,
+}
+
+impl Surroundings {
+    /// Takes descriptor 3 if it is free.
+    pub(crate) fn hold_third() -> io::Result<Option<OwnedFd>> {
+        let null = File::open("/dev/null")?;
+        let third = rustix::io::fcntl_dupfd_cloexec(&null, 3)?;
+        Ok((third.as_raw_fd() == 3).then_some(third))
+    }
+}
+
+/// A command that has ended.
+pub(crate) struct Ended {
+    pub(crate) exit: Exit,
+    pub(crate) output: Vec<u8>,
+    pub(crate) dropped: u64,
+    pub(crate) report: Vec<u8>,
+    /// Its output, if processes that it left behind still hold it.
+    pub(crate) lingering: Option<OwnedFd>,
+}
+
+impl Ended {
+    /// A command that could not start: that is its own fault, and told as a shell would.
+    fn unstarted(what: &str, errno: Errno) -> Ended {
+        let code = if errno == Errno::NOENT { NOT_FOUND } else { NOT_RUNNABLE };
+        let output = format!("cannot start {what}: {}\n", errno::text(errno)).into_bytes();
+        Ended { exit: Exit::Code(code), output, dropped: 0, report: Vec::new(), lingering: None }
+    }
+}
+
+/// Runs a command to its end.
+///
+/// # Errors
+/// When the machinery fails, or with [`io::ErrorKind::Interrupted`] when the leash was pulled.
+pub(crate) fn run(
+    job: &Job,
+    workdir: &Path,
+    stdin: Stdio,
+    around: &Surroundings,
+    ground: &mut dyn Ground,
+) -> io::Result<Ended> {
+    let Some((program, args)) = job.argv.split_first() else {
+        return Ok(Ended::unstarted("a command without a name", Errno::NOENT));
+    };
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    if let Err(errno) = rustix::fs::open(workdir, flags, rustix::fs::Mode::empty()) {
+        return Ok(Ended::unstarted(&format!("in `{}`", job.workdir), errno));
+    }
+    let (output, output_end) = reading_pipe()?;
+    let report = if job.report { Some(reading_pipe()?) } else { None };
+    let (report, report_end) = report.unzip();
+
+    let mut command = std::process::Command::new(program);
+    command
+        .args(args)
+        .env_clear()
+        .envs(around.env.iter().map(|(name, value)| (name, value)))
+        .envs(job.env.iter().map(|(name, value)| (name, value)))
+        .current_dir(workdir)
+        .stdin(stdin)
+        .stderr(Stdio::from(output_end.try_clone()?))
+        .stdout(Stdio::from(output_end));
+    prepare(&mut command, around, report_end);
+    let kills = ground.memory_kills();
+    let spawned = ground.spawn(&mut command);
+    // The command owns our copies of the ends that the process writes to.
+    drop(command);
+    let child = match spawned {
+        Ok(child) => child,
+        Err(err) => return Ok(Ended::unstarted(&format!("`{program}`"), errno::of(&err))),
+    };
+    let main = Pid::from_child(&child);
+    ground.started(main)?;
+
+    let deadline = Instant::now().checked_add(Duration::from_millis(job.timeout_ms));
+    let mut streams = Streams {
+        output: Some(output),
+        report,
+        kept: Tail { bytes: VecDeque::new(), limit: around.output, dropped: 0 },
+        told: Vec::new(),
+        chunk: vec![0; CHUNK],
+    };
+    let (status, killed) = wait(&mut streams, deadline, ground)?;
+    streams.drain()?;
+    let exit = match killed {
+        Some(exit) => exit,
+        None => natural(status, ground.memory_kills() > kills),
+    };
+    Ok(Ended {
+        exit,
+        output: streams.kept.bytes.into(),
+        dropped: streams.kept.dropped,
+        report: streams.told,
+        lingering: streams.output,
+    })
+}
+
+/// A pipe whose reading end does not block.
+fn reading_pipe() -> io::Result<(OwnedFd, OwnedFd)> {
+    let (read, write) = pipe_with(PipeFlags::CLOEXEC)?;
+    fcntl_setfl(&read, OFlags::NONBLOCK)?;
+    Ok((read, write))
+}
+
+/// What the new process does to itself before it becomes the program.
+#[expect(unsafe_code, reason = "std has no safe way to act between fork and exec")]
+fn prepare(command: &mut std::process::Command, around: &Surroundings, report: Option<OwnedFd>) {
+    let rlimits = around.rlimits.clone();
+    let filter = around.filter.clone();
+    let act = move || {
+        setsid()?;
+        // The program and the inits go first on a machine that commands keep busy.
+        rustix::process::nice(NICENESS)?;
+        rustix::process::umask(rustix::fs::Mode::WGRP | rustix::fs::Mode::WOTH);
+        if let Some(report) = &report {
+            // SAFETY: descriptor 3 belongs to nobody in this process, which is about to become
+            // another program; it is never closed from here.
+            let mut third = ManuallyDrop::new(unsafe { OwnedFd::from_raw_fd(3) });
+            rustix::io::dup2(report, &mut third)?;
+        }
+        for (resource, limit) in &rlimits {
+            setrlimit(*resource, *limit)?;
+        }
+        if let Some(filter) = &filter {
+            seccompiler::apply_filter(filter).map_err(|_| Errno::PERM)?;
+        }
+        Ok(())
+    };
+    // SAFETY: the closure makes plain system calls and neither allocates nor takes a lock.
+    unsafe { command.pre_exec(act) };
+}
+
+/// Waits until the main process has ended, by itself or because it had to.
+fn wait(
+    streams: &mut Streams,
+    deadline: Option<Instant>,
+    ground: &mut dyn Ground,
+) -> io::Result<(WaitStatus, Option<Exit>)> {
+    let mut killed = None;
+    let mut looked = Instant::now();
+    loop {
+        if let Some(status) = ground.ended() {
+            return Ok((status, killed));
+        }
+        let now = Instant::now();
+        let left = deadline.map(|deadline| deadline.saturating_duration_since(now));
+        if killed.is_none() && left.is_some_and(|left| left.is_zero()) {
+            killed = Some(Exit::TimedOut);
+            ground.kill();
+            continue;
+        }
+        let watching = killed.is_none() && ground.watches_memory();
+        if watching && now.duration_since(looked) >= WATCH {
+            looked = now;
+            if ground.over_memory() {
+                killed = Some(Exit::OutOfMemory);
+                ground.relieve();
+                continue;
+            }
+        }
+        let left = if killed.is_some() { None } else { left };
+        let patience =
+            if watching { Some(left.map_or(WATCH, |left| left.min(WATCH))) } else { left };
+        let leashed = streams.step(ground, patience)?;
+        if leashed {
+            ground.kill();
+            return Err(io::ErrorKind::Interrupted.into());
+        }
+    }
+}
+
+/// How a command ended that nobody killed. A shell that lives on after the kernel has killed what
+/// it ran for its memory, and then fails, has failed for that reason.
+fn natural(status: WaitStatus, memory_kill: bool) -> Exit {
+    let exit = match (status.exit_status(), status.terminating_signal()) {
+        (Some(code), _) => Exit::Code(code),
+        (None, signal) => Exit::Signal(signal.unwrap_or_default()),
+    };
+    if memory_kill && exit != Exit::Code(0) { Exit::OutOfMemory } else { exit }
+}
+
+/// What comes from a running command.
+struct Streams {
+    output: Option<OwnedFd>,
+    report: Option<OwnedFd>,
+    kept: Tail,
+    told: Vec<u8>,
+    chunk: Vec<u8>,
+}
+
+impl Streams {
+    /// Waits until something happens and reads what came. Whether the leash was pulled.
+    fn step(&mut self, ground: &mut dyn Ground, patience: Option<Duration>) -> io::Result<bool> {
+        let patience = patience.map(|time| {
+            time.try_into().unwrap_or(rustix::event::Timespec { tv_sec: i64::MAX, tv_nsec: 0 })
+        });
+        let events = ground.events();
+        let leash = ground.leash();
+        let mut polled = vec![PollFd::from_borrowed_fd(events, PollFlags::IN)];
+        for fd in [
+            leash,
+            self.output.as_ref().map(|fd| fd.as_fd()),
+            self.report.as_ref().map(|fd| fd.as_fd()),
+        ]
+        .into_iter()
+        .flatten()
+        {
+            polled.push(PollFd::from_borrowed_fd(fd, PollFlags::IN));
+        }
+        let own = polled.len();
+        polled.extend(ground.lingering().iter().map(|pipe| PollFd::new(pipe, PollFlags::IN)));
+        match poll(&mut polled, patience.as_ref()) {
+            Err(Errno::INTR) => return Ok(false),
+            other => other?,
+        };
+        let others = polled[own..].iter().any(|fd| !fd.revents().is_empty());
+        let mut ready = polled[..own].iter().skip(1).map(|fd| !fd.revents().is_empty());
+        let leashed = leash.is_some() && ready.next().unwrap_or(false);
+        let output = self.output.is_some() && ready.next().unwrap_or(false);
+        let report = self.report.is_some() && ready.next().unwrap_or(false);
+        if others {
+            ground.empty_lingering();
+        }
+        if output {
+            self.read_output()?;
+        }
+        if report {
+            self.read_report()?;
+        }
+        Ok(leashed)
+    }
+
+    /// Reads once from the output. How many bytes came.
+    fn read_output(&mut self) -> io::Result<usize> {
+        let Some(pipe) = &self.output else {
+            return Ok(0);
+        };
+        let Some(count) = read_some(pipe, &mut self.chunk)? else {
+            return Ok(0);
+        };
+        if count == 0 {
+            self.output = None;
+        }
+        self.kept.push(&self.chunk[..count]);
+        Ok(count)
+    }
+
+    /// Reads once from descriptor 3's pipe. How many bytes came.
+    fn read_report(&mut self) -> io::Result<usize> {
+        let Some(pipe) = &self.report else {
+            return Ok(0);
+        };
+        let Some(count) = read_some(pipe, &mut self.chunk)? else {
+            return Ok(0);
+        };
+        if count == 0 {
+            self.report = None;
+        }
+        let room = MAX_REPORT - self.told.len();
+        self.told.extend_from_slice(&self.chunk[..count.min(room)]);
+        Ok(count)
+    }
+
+    /// Reads what is in the pipes now, and no more: a process left behind may write for ever.
+    fn drain(&mut self) -> io::Result<()> {
+        let mut left = waiting(self.output.as_ref())?;
+        while left > 0 && self.output.is_some() {
+            left = match self.read_output()? {
+                0 => 0,
+                count => left.saturating_sub(count as u64),
+            };
+        }
+        let mut left = waiting(self.report.as_ref())?;
+        while left > 0 && self.report.is_some() {
+            left = match self.read_report()? {
+                0 => 0,
+                count => left.saturating_sub(count as u64),
+            };
+        }
+        // One more look tells a pipe that everybody has closed from one that is still held.
+        if self.output.is_some() && waiting(self.output.as_ref())? == 0 {
+            self.read_output()?;
+        }
+        Ok(())
+    }
+}
+
+/// Bytes that can be read from a pipe at once.
+fn waiting(pipe: Option<&OwnedFd>) -> io::Result<u64> {
+    Ok(pipe.map(rustix::io::ioctl_fionread).transpose()?.unwrap_or(0))
+}
+
+/// Reads once from each pipe, throws away what comes, and lets go of those that have ended.
+pub(crate) fn empty(pipes: &mut Vec<OwnedFd>) {
+    if pipes.is_empty() {
+        return;
+    }
+    let mut chunk = vec![0; CHUNK];
+    pipes.retain(|pipe| !matches!(read_some(pipe, &mut chunk), Ok(Some(0)) | Err(_)));
+}
+
+/// Reads once; `None` when nothing is there yet.
+fn read_some(pipe: &OwnedFd, chunk: &mut [u8]) -> io::Result<Option<usize>> {
+    match rustix::io::read(pipe, chunk) {
+        Ok(count) => Ok(Some(count)),
+        Err(Errno::AGAIN | Errno::INTR) => Ok(None),
+        Err(err) => Err(err.into()),
+    }
+}
+
+/// The end of something long.
+struct Tail {
+    bytes: VecDeque<u8>,
+    limit: usize,
+    dropped: u64,
+}
+
+impl Tail {
+    fn push(&mut self, bytes: &[u8]) {
+        let kept = &bytes[bytes.len().saturating_sub(self.limit)..];
+        let excess = (self.bytes.len() + kept.len()).saturating_sub(self.limit);
+        self.bytes.drain(..excess);
+        self.bytes.extend(kept);
+        self.dropped += (bytes.len() - kept.len() + excess) as u64;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tail_keeps_the_end_and_counts_the_rest() {
+        let mut tail = Tail { bytes: VecDeque::new(), limit: 5, dropped: 0 };
+        for part in ["ab", "", "cdef", "0123456789", "x"] {
+            tail.push(part.as_bytes());
+        }
+        let kept: Vec<u8> = tail.bytes.into();
+        assert_eq!((kept.as_slice(), tail.dropped), (&b"6789x"[..], 12));
+    }
+}

@@ -1,0 +1,200 @@
+//! The helper: a small process with one thread that makes sandboxes.
+//!
+//! The program itself has many threads, so it may not fork; and it sees the whole machine. It
+//! therefore starts this helper once (`claw __sandbox-helper`, an empty environment, a socket as
+//! standard input). The helper moves into a user and a mount namespace of its own, builds the
+//! read-only root that all sandboxes share, and lets go of the rest of the file system. Then it
+//! clones one init for every order. It ends when the program closes the socket, and everything it
+//! made ends with it.
+//!
+//! Started by root, it takes an unprivileged identity for itself and its sandboxes: files that
+//! only root may read stay unreadable, and limits that do not hold root hold them.
+
+use std::io::{self, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendFlags, recvmsg, send};
+use rustix::process::{
+    DumpableBehavior, Pid, WaitOptions, getegid, geteuid, getpid, set_dumpable_behavior, waitpid,
+};
+use rustix::thread::{
+    CapabilitiesSecureBits, UnshareFlags, set_capabilities_secure_bits, set_thread_groups,
+    set_thread_res_gid, set_thread_res_uid,
+};
+
+use super::confine::Filters;
+use super::init;
+use super::kernel;
+use super::root;
+use super::wire::{self, Failure, Hello, Order, Reply, Setup};
+
+/// The argument that makes the program a helper. Not for people.
+pub const HELPER_ARGUMENT: &str = "__sandbox-helper";
+
+/// The user and group that commands run as, inside a sandbox.
+pub(super) const INSIDE: u32 = 1000;
+/// Who that is outside when root runs the program: `nobody`.
+const NOBODY: u32 = 65534;
+/// No datagram is longer.
+const MAX_DATAGRAM: usize = 64 << 10;
+/// Descriptors that come with an order: a socket and two files of a control group.
+const MAX_DESCRIPTORS: usize = 3;
+
+/// Runs the helper until the program that started it closes the socket. Must be called before
+/// the process has a second thread; speaks the private protocol of this version of the program.
+pub fn helper_main() -> ! {
+    let code = match serve() {
+        Ok(()) => 0,
+        Err(_) => 1,
+    };
+    std::process::exit(code)
+}
+
+fn serve() -> io::Result<()> {
+    kernel::close_inherited()?;
+    let socket = std::io::stdin().as_fd().try_clone_to_owned()?;
+    let null = std::fs::File::open("/dev/null")?;
+    rustix::stdio::dup2_stdin(&null)?;
+    drop(null);
+
+    let Some((setup, _)) = receive::<Setup>(&socket)? else {
+        return Ok(());
+    };
+    let hello = prepare(&setup);
+    let filters = match hello {
+        Ok(filters) => filters,
+        Err(failure) => return tell(&socket, &Hello::Failed(failure)),
+    };
+    tell(&socket, &Hello::Ready)?;
+    while let Some((order, mut attached)) = receive::<Order>(&socket)? {
+        if attached.is_empty() {
+            continue;
+        }
+        let control = UnixStream::from(attached.remove(0));
+        match kernel::clone_process(init::NAMESPACES) {
+            Ok(Some(_)) => {}
+            Ok(None) => {
+                drop(socket);
+                init::run(order, control, attached, filters, &setup.path)
+            }
+            Err(err) => {
+                let failure = Failure::new("creating the namespaces of a sandbox", &err);
+                let mut control = control;
+                // When the program has gone away in the meantime there is nobody to tell.
+                let _ = wire::send(&mut control, &Reply::Failed(failure), &[]);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Waits for a datagram; `None` when the program has closed the socket.
+fn receive<T: serde::de::DeserializeOwned>(
+    socket: &OwnedFd,
+) -> io::Result<Option<(T, Vec<OwnedFd>)>> {
+    let mut bytes = vec![0; MAX_DATAGRAM];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
+    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+    let received = rustix::io::retry_on_intr(|| {
+        let mut slices = [IoSliceMut::new(&mut bytes)];
+        recvmsg(socket, &mut slices, &mut ancillary, RecvFlags::CMSG_CLOEXEC)
+    })?;
+    if received.bytes == 0 {
+        return Ok(None);
+    }
+    let mut attached = Vec::new();
+    for message in ancillary.drain() {
+        if let RecvAncillaryMessage::ScmRights(fds) = message {
+            attached.extend(fds);
+        }
+    }
+    Ok(Some((wire::parse(&bytes[..received.bytes])?, attached)))
+}
+
+fn tell(socket: &OwnedFd, hello: &Hello) -> io::Result<()> {
+    let bytes = serde_json::to_vec(hello).map_err(io::Error::other)?;
+    send(socket, &bytes, SendFlags::NOSIGNAL)?;
+    Ok(())
+}
+
+/// Makes the helper ready to clone sandboxes.
+fn prepare(setup: &Setup) -> Result<Filters, Failure> {
+    let step = |name: &'static str| move |err: io::Error| Failure::new(name, &err);
+    let from_root = own_namespaces()?;
+    root::build(setup)?;
+    if from_root {
+        become_nobody().map_err(step("taking an unprivileged identity"))?;
+    }
+    kernel::bury_children();
+    Filters::compile().map_err(step("compiling the filter of system calls"))
+}
+
+/// Moves into a user and a mount namespace. Whether the user inside is still the machine's root,
+/// with an unprivileged identity to change to.
+fn own_namespaces() -> Result<bool, Failure> {
+    const NEW: &str = "creating a user namespace";
+    const MAP: &str = "mapping the user of a user namespace";
+    let (uid, gid) = (geteuid(), getegid());
+    let flags = UnshareFlags::NEWUSER | UnshareFlags::NEWNS;
+    if uid.is_root() {
+        // Where a container forbids this, the groups are root's own anyway.
+        let _ = set_thread_groups(&[]);
+        let (wait, go) = std::io::pipe().map_err(|err| Failure::new(NEW, &err))?;
+        let helper = getpid();
+        let mapper = kernel::clone_process(0).map_err(|err| Failure::new(NEW, &err))?;
+        let Some(mapper) = mapper else {
+            drop(go);
+            std::process::exit(i32::from(map_from_outside(helper, wait).is_err()));
+        };
+        kernel::unshare(flags).map_err(|err| Failure::new(NEW, &err))?;
+        let mapped = tell_to_map(go, mapper).map_err(|err| Failure::new(MAP, &err))?;
+        if mapped {
+            return Ok(true);
+        }
+    } else {
+        kernel::unshare(flags).map_err(|err| Failure::new(NEW, &err))?;
+    }
+    // Without the right to map anybody else: the user is who started us.
+    map_self(uid.as_raw(), gid.as_raw()).map_err(|err| Failure::new(MAP, &err))?;
+    Ok(false)
+}
+
+/// Writes the map of the helper's user namespace, which only a process outside of it may do when
+/// it names more than one user: root, to build with, and the unprivileged one.
+fn map_from_outside(helper: Pid, mut wait: std::io::PipeReader) -> io::Result<()> {
+    let mut word = [0];
+    io::Read::read_exact(&mut wait, &mut word)?;
+    let map = format!("0 0 1\n{INSIDE} {NOBODY} 1\n");
+    let helper = helper.as_raw_nonzero();
+    std::fs::write(format!("/proc/{helper}/uid_map"), &map)?;
+    std::fs::write(format!("/proc/{helper}/gid_map"), &map)
+}
+
+fn tell_to_map(mut go: std::io::PipeWriter, mapper: Pid) -> io::Result<bool> {
+    // When the mapper is gone already, its status says what that means.
+    let _ = io::Write::write_all(&mut go, &[1]);
+    let status = rustix::io::retry_on_intr(|| waitpid(Some(mapper), WaitOptions::empty()))?;
+    Ok(status.is_some_and(|(_, status)| status.exit_status() == Some(0)))
+}
+
+/// Maps [`INSIDE`] to `uid` and `gid` of the namespace above, for this process's own namespace.
+pub(super) fn map_self(uid: u32, gid: u32) -> io::Result<()> {
+    std::fs::write("/proc/self/setgroups", "deny")?;
+    std::fs::write("/proc/self/uid_map", format!("{INSIDE} {uid} 1\n"))?;
+    std::fs::write("/proc/self/gid_map", format!("{INSIDE} {gid} 1\n"))
+}
+
+/// Becomes the unprivileged user of the namespace, keeping the capabilities over the namespace
+/// that making sandboxes needs.
+fn become_nobody() -> io::Result<()> {
+    set_capabilities_secure_bits(CapabilitiesSecureBits::NO_SETUID_FIXUP)?;
+    let gid = rustix::process::Gid::from_raw(INSIDE);
+    let uid = rustix::process::Uid::from_raw(INSIDE);
+    set_thread_res_gid(gid, gid, gid)?;
+    set_thread_res_uid(uid, uid, uid)?;
+    // A change of identity hides a process from its own /proc files, which map users.
+    set_dumpable_behavior(DumpableBehavior::Dumpable)?;
+    Ok(())
+}

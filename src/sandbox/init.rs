@@ -1,0 +1,526 @@
+//! The init of a sandbox: its first process, which builds it, serves it, and takes it along when
+//! it ends.
+//!
+//! Cloned by the helper into new namespaces, it mounts what is the sandbox's own, gives up all
+//! privileges and then answers the program's requests one by one. Commands run as its children and
+//! cannot reach it: it is invisible to `ptrace`, deaf to signals from inside, and shares no
+//! descriptor with them. When the program closes the socket, or kills it, the kernel kills
+//! everything in the sandbox.
+
+use std::fs::File;
+use std::io::{self, IoSlice, Read};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::FileExt;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{MemfdFlags, Mode, OFlags, memfd_create};
+use rustix::io::Errno;
+use rustix::mount::{MountFlags, UnmountFlags, mount, mount_bind_recursive, unmount};
+use rustix::net::{
+    AddressFamily, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags,
+    SocketType, netlink, recv, sendmsg, sendto, socket_with,
+};
+use rustix::process::{
+    Pid, PidfdFlags, Resource, WaitOptions, WaitStatus, chdir, getpid, pidfd_open, pivot_root,
+    setrlimit, setsid, umask, wait,
+};
+use rustix::system::sethostname;
+use rustix::thread::UnshareFlags;
+
+use super::command::{self, Ended, Ground, Surroundings};
+use super::confine::{self, Filters};
+use super::helper::{INSIDE, map_self};
+use super::processes;
+use super::root::ROOT;
+use super::wire::{self, Failure, Item, Job, Order, Reply, Request, Wanted};
+use super::workspace::{self, Filler};
+use super::{Limits, WORKSPACE, files, kernel};
+
+/// The namespaces that are a sandbox's own. The one of control groups comes later, when the init
+/// has moved to its group.
+pub(super) const NAMESPACES: u64 = (libc::CLONE_NEWUSER
+    | libc::CLONE_NEWNS
+    | libc::CLONE_NEWPID
+    | libc::CLONE_NEWIPC
+    | libc::CLONE_NEWUTS
+    | libc::CLONE_NEWNET) as u64;
+
+/// The home of commands: private, writable and, other than the workspace, never taken out, so that
+/// caches and histories do not become part of a result.
+const HOME: &str = "/tmp/home";
+/// How often the memory of what was left in the background is looked at.
+const GLANCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
+
+/// Becomes the init of a sandbox.
+pub(super) fn run(
+    order: Order,
+    mut control: UnixStream,
+    attached: Vec<OwnedFd>,
+    filters: Filters,
+    path: &str,
+) -> ! {
+    // The helper's loop must not go on in its clone, whatever happens here.
+    let life = std::panic::AssertUnwindSafe(move || {
+        let built = build(&order, attached, filters, path);
+        let mut init = match built {
+            Ok((around, senses)) => Init {
+                limits: order.limits,
+                around,
+                senses,
+                filler: None,
+                misfit: None,
+                lingering: Vec::new(),
+                control,
+            },
+            Err(failure) => return wire::send(&mut control, &Reply::Failed(failure), &[]),
+        };
+        init.announce()?;
+        init.serve()
+    });
+    let ended = std::panic::catch_unwind(life);
+    std::process::exit(i32::from(!matches!(ended, Ok(Ok(())))))
+}
+
+/// Builds the sandbox around this process and gives up the power to do so.
+fn build(
+    order: &Order,
+    attached: Vec<OwnedFd>,
+    filters: Filters,
+    path: &str,
+) -> Result<(Surroundings, Senses), Failure> {
+    let step = |name: &'static str| move |err: io::Error| Failure::new(name, &err);
+    let limits = &order.limits;
+    let mut attached = attached.into_iter().map(File::from);
+    let counter =
+        join_group(order.counted, &mut attached).map_err(step("joining its control group"))?;
+    map_self(INSIDE, INSIDE).map_err(step("mapping the user of a sandbox"))?;
+    sethostname(b"sandbox").map_err(|err| step("naming the host")(err.into()))?;
+    raise_loopback().map_err(step("raising the loopback interface"))?;
+    mount_own(limits)?;
+    enter_root().map_err(step("entering the root"))?;
+
+    let last = || -> io::Result<(Surroundings, Senses)> {
+        let third = Surroundings::hold_third()?;
+        // No user namespaces inside, even if a filter should have a hole.
+        std::fs::write("/proc/sys/user/max_user_namespaces", "0")?;
+        std::fs::create_dir(HOME)?;
+        setsid()?;
+        umask(Mode::WGRP | Mode::WOTH);
+        rustix::thread::set_name(c"init")?;
+        let own = u64::from(limits.processes).saturating_add(1);
+        setrlimit(Resource::Nproc, confine::bounded(Resource::Nproc, own))?;
+        let killable = File::options().write(true).open("/proc/self/oom_score_adj")?;
+        let children = kernel::child_events()?;
+        confine::give_up_privileges()?;
+        filters.install()?;
+        let text = |text: &str| text.to_string();
+        let around = Surroundings {
+            env: [
+                ("PATH", path),
+                ("HOME", HOME),
+                ("LANG", "C.UTF-8"),
+                ("TZ", "UTC"),
+                ("TERM", "dumb"),
+            ]
+            .map(|(name, value)| (text(name), text(value)))
+            .into(),
+            rlimits: confine::process_limits(limits, order.counted),
+            filter: (!order.counted).then_some(filters.uncounted),
+            output: limits.output,
+            _third: third,
+        };
+        Ok((around, Senses { children, killable, counter, limits: limits.clone(), files: 0 }))
+    };
+    last().map_err(step("giving up privileges"))
+}
+
+/// Moves into the control group whose files came with the order, and hides its place among others.
+fn join_group(counted: bool, attached: &mut dyn Iterator<Item = File>) -> io::Result<Option<File>> {
+    let counter = match (counted, attached.next(), attached.next()) {
+        (true, Some(procs), Some(counter)) => {
+            io::Write::write_all(&mut &procs, b"0")?;
+            Some(counter)
+        }
+        (true, ..) => return Err(io::ErrorKind::InvalidInput.into()),
+        (false, ..) => None,
+    };
+    // Kernels without this namespace are fine: nothing inside shows control groups but a text.
+    let _ = kernel::unshare(UnshareFlags::NEWCGROUP);
+    Ok(counter)
+}
+
+/// Raises `lo`, the only network interface of a sandbox, with one message to the kernel.
+fn raise_loopback() -> io::Result<()> {
+    const NEW_LINK: u16 = 16;
+    const REQUEST_WITH_ANSWER: u16 = 1 | 4;
+    const LOOPBACK: i32 = 1;
+    const UP: u32 = 1;
+    let mut message = Vec::with_capacity(32);
+    // The header: length, kind, flags, sequence number, sender.
+    message.extend_from_slice(&32u32.to_ne_bytes());
+    message.extend_from_slice(&NEW_LINK.to_ne_bytes());
+    message.extend_from_slice(&REQUEST_WITH_ANSWER.to_ne_bytes());
+    message.extend_from_slice(&[0; 8]);
+    // The interface: family and kind (any), index, flags, and which flags are meant.
+    message.extend_from_slice(&[0; 4]);
+    message.extend_from_slice(&LOOPBACK.to_ne_bytes());
+    message.extend_from_slice(&UP.to_ne_bytes());
+    message.extend_from_slice(&UP.to_ne_bytes());
+
+    // Protocol 0 of this family is NETLINK_ROUTE.
+    let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, None)?;
+    sendto(&socket, &message, SendFlags::empty(), &netlink::SocketAddrNetlink::new(0, 0))?;
+    let mut answer = [0u8; 64];
+    let (_, length) = recv(&socket, &mut answer, RecvFlags::empty())?;
+    // An error message: its header, then the negated number of the error, 0 for none.
+    match answer.get(16..20).and_then(|bytes| bytes.try_into().ok()).map(i32::from_ne_bytes) {
+        Some(0) if length >= 20 => Ok(()),
+        Some(code) if length >= 20 => Err(io::Error::from_raw_os_error(-code)),
+        _ => Err(io::ErrorKind::InvalidData.into()),
+    }
+}
+
+/// Mounts what no two sandboxes share.
+fn mount_own(limits: &Limits) -> Result<(), Failure> {
+    let told = |what: &'static str| move |err: Errno| Failure::new(what, &err.into());
+    // A copy of the inherited mounts, which alone may become a root.
+    mount_bind_recursive(ROOT, ROOT).map_err(told("binding the root"))?;
+    let plain = MountFlags::NOSUID | MountFlags::NODEV;
+    let own = |place: &str, size: u64, mode: &str| {
+        // The root of a tmpfs counts as one of its files.
+        let count = limits.files.saturating_add(1);
+        let options =
+            format!("size={size},nr_inodes={count},mode={mode},uid={INSIDE},gid={INSIDE}");
+        let options = std::ffi::CString::new(options).map_err(|_| Errno::INVAL)?;
+        mount("tmpfs", format!("{ROOT}{place}"), "tmpfs", plain, Some(options.as_c_str()))
+    };
+    own(WORKSPACE, limits.disk, "0755").map_err(told("mounting /workspace"))?;
+    own("/tmp", limits.disk, "1777").map_err(told("mounting /tmp"))?;
+    own("/dev/shm", confine::shared_memory(limits), "1777").map_err(told("mounting /dev/shm"))?;
+    let closed = plain | MountFlags::NOEXEC;
+    mount("proc", format!("{ROOT}/proc"), "proc", closed, None).map_err(told("mounting /proc"))
+}
+
+fn enter_root() -> io::Result<()> {
+    chdir(ROOT)?;
+    pivot_root(".", ".")?;
+    unmount(".", UnmountFlags::DETACH)?;
+    chdir(WORKSPACE)?;
+    Ok(())
+}
+
+/// What an init knows its processes by.
+struct Senses {
+    /// Readable when a child has ended.
+    children: OwnedFd,
+    /// Its own file that says how readily the kernel kills a process for memory.
+    killable: File,
+    /// The control group's count of processes killed for memory.
+    counter: Option<File>,
+    limits: Limits,
+    /// Bytes of files that the program put in, which do not count.
+    files: u64,
+}
+
+impl Senses {
+    fn over_memory(&self) -> bool {
+        let files = processes::held_by_files(&[WORKSPACE, "/tmp", "/dev/shm"]);
+        let allowed = confine::memory_beside(&self.limits, files.saturating_sub(self.files));
+        processes::hold_more_than(allowed)
+    }
+}
+
+struct Init {
+    control: UnixStream,
+    limits: Limits,
+    around: Surroundings,
+    senses: Senses,
+    filler: Option<Filler>,
+    misfit: Option<String>,
+    /// Output that processes in the background still write to, and nobody reads any more.
+    lingering: Vec<OwnedFd>,
+}
+
+impl Init {
+    /// Tells the program that the sandbox stands, and hands it the means to kill it.
+    fn announce(&mut self) -> io::Result<()> {
+        let pidfd = pidfd_open(getpid(), PidfdFlags::empty())?;
+        let bytes = wire::head(&Reply::Ready, 0)?;
+        let fds = [pidfd.as_fd()];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut ancillary = SendAncillaryBuffer::new(&mut space);
+        ancillary.push(SendAncillaryMessage::ScmRights(&fds));
+        let sent =
+            sendmsg(&self.control, &[IoSlice::new(&bytes)], &mut ancillary, SendFlags::NOSIGNAL)?;
+        if sent == bytes.len() { Ok(()) } else { Err(io::ErrorKind::WriteZero.into()) }
+    }
+
+    /// Answers requests until the program closes the socket.
+    fn serve(&mut self) -> io::Result<()> {
+        loop {
+            if !self.idle()? {
+                continue;
+            }
+            let Some((request, payload)) = wire::receive::<Request>(&mut self.control)? else {
+                return Ok(());
+            };
+            self.answer(request, payload)?;
+        }
+    }
+
+    /// Waits for something to do: buries the dead, empties lingering pipes. Whether a request came.
+    fn idle(&mut self) -> io::Result<bool> {
+        let mut polled = vec![
+            PollFd::from_borrowed_fd(self.control.as_fd(), PollFlags::IN),
+            PollFd::from_borrowed_fd(self.senses.children.as_fd(), PollFlags::IN),
+        ];
+        polled.extend(self.lingering.iter().map(|pipe| PollFd::new(pipe, PollFlags::IN)));
+        // Where no control group does, we look after what is in the background.
+        let watching = self.senses.counter.is_none() && processes::any();
+        match poll(&mut polled, watching.then_some(&GLANCE)) {
+            Err(Errno::INTR) => return Ok(false),
+            other => other?,
+        };
+        if watching && self.senses.over_memory() {
+            processes::kill_all();
+        }
+        let ready: Vec<bool> = polled.iter().map(|fd| !fd.revents().is_empty()).collect();
+        drop(polled);
+        if ready[1] {
+            bury(&self.senses.children, None);
+        }
+        if ready[2..].contains(&true) {
+            command::empty(&mut self.lingering);
+        }
+        Ok(ready[0])
+    }
+
+    fn answer(&mut self, request: Request, payload: u64) -> io::Result<()> {
+        match request {
+            Request::Put(items) => self.put(&items, payload),
+            Request::Settle => self.settle(),
+            Request::Run(job) => self.run(&job, payload),
+            Request::Read { path, limit } => match files::read(&placed(&path), limit) {
+                Ok(bytes) => wire::send(&mut self.control, &Reply::Done, &[&bytes]),
+                Err(errno) => self.say(&Reply::Refused(errno.raw_os_error())),
+            },
+            Request::Write { path } => {
+                let mut content = (&self.control).take(payload);
+                let written = files::write(&placed(&path), &mut content);
+                io::copy(&mut content, &mut io::sink())?;
+                match written {
+                    Ok(()) => self.say(&Reply::Done),
+                    Err(errno) => self.say(&Reply::Refused(errno.raw_os_error())),
+                }
+            }
+            Request::Collect => self.collect(),
+            Request::Fetch(wanted) => self.fetch(&wanted),
+        }
+    }
+
+    fn say(&mut self, reply: &Reply) -> io::Result<()> {
+        wire::send(&mut self.control, reply, &[])
+    }
+
+    fn put(&mut self, items: &[Item], payload: u64) -> io::Result<()> {
+        let filler = match &mut self.filler {
+            Some(filler) => filler,
+            None => self.filler.insert(Filler::new(workspace_folder()?)),
+        };
+        let mut content = (&self.control).take(payload);
+        for item in items {
+            if self.misfit.is_none() {
+                self.misfit = filler.put(item, &mut content).err();
+            }
+        }
+        io::copy(&mut content, &mut io::sink())?;
+        Ok(())
+    }
+
+    fn settle(&mut self) -> io::Result<()> {
+        let misfit = self.misfit.take();
+        let settled = match (misfit, &mut self.filler) {
+            (Some(misfit), _) => Err(misfit),
+            (None, Some(filler)) => filler.settle(),
+            (None, None) => Ok(()),
+        };
+        self.filler = None;
+        self.senses.files = processes::held_by_files(&[WORKSPACE, "/tmp"]);
+        match settled {
+            Ok(()) => self.say(&Reply::Done),
+            Err(why) => self.say(&Reply::Misfit(why)),
+        }
+    }
+
+    fn run(&mut self, job: &Job, payload: u64) -> io::Result<()> {
+        let mut input = (&self.control).take(payload);
+        let stdin = match payload {
+            0 => Stdio::null(),
+            _ => {
+                let mut file = File::from(memfd_create("stdin", MemfdFlags::CLOEXEC)?);
+                io::copy(&mut input, &mut file)?;
+                io::Seek::rewind(&mut file)?;
+                Stdio::from(file)
+            }
+        };
+        let mut yard = Yard {
+            senses: &self.senses,
+            control: self.control.as_fd(),
+            lingering: &mut self.lingering,
+            main: None,
+            status: None,
+        };
+        let workdir = placed(&job.workdir);
+        match command::run(job, &workdir, stdin, &self.around, &mut yard) {
+            Ok(ended) => self.tell(ended),
+            // The program has gone away.
+            Err(err) if err.kind() == io::ErrorKind::Interrupted => Err(err),
+            Err(err) => self.say(&Reply::Broken(format!("running a command: {err}"))),
+        }
+    }
+
+    fn tell(&mut self, ended: Ended) -> io::Result<()> {
+        self.lingering.extend(ended.lingering);
+        let (output, report) = (ended.output.len() as u64, ended.report.len() as u64);
+        let reply = Reply::Ended { exit: ended.exit, dropped: ended.dropped, output, report };
+        wire::send(&mut self.control, &reply, &[&ended.output, &ended.report])
+    }
+
+    fn collect(&mut self) -> io::Result<()> {
+        processes::kill_all();
+        // Everything is dying; what loses its parent becomes our child and is waited for as well.
+        while wait(WaitOptions::empty()).is_ok_and(|ended| ended.is_some()) {}
+        self.lingering.clear();
+        match workspace::collect(workspace_folder()?.as_fd(), &self.limits) {
+            Ok((tree, refused)) => {
+                wire::send(&mut self.control, &Reply::Listing { refused }, &[&tree.encode()])
+            }
+            Err(err) => self.say(&Reply::Broken(format!("listing the workspace: {err}"))),
+        }
+    }
+
+    /// Sends the contents of files, exactly as many bytes as were announced: a file that cannot be
+    /// read any more ends the sandbox, which the program sees as an early end of the stream.
+    fn fetch(&mut self, wanted: &[Wanted]) -> io::Result<()> {
+        let root = workspace_folder()?;
+        let total = wanted.iter().map(|file| file.size).sum();
+        io::Write::write_all(&mut self.control, &wire::head(&Reply::Done, total)?)?;
+        for file in wanted {
+            let content = workspace::open_file(root.as_fd(), &file.path)?;
+            let copied = io::copy(&mut content.take(file.size), &mut self.control)?;
+            if copied != file.size {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+        }
+        Ok(())
+    }
+}
+
+fn workspace_folder() -> io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    Ok(rustix::fs::open(WORKSPACE, flags, Mode::empty())?)
+}
+
+/// An absolute path: relative ones start in the workspace.
+fn placed(path: &str) -> PathBuf {
+    Path::new(WORKSPACE).join(path)
+}
+
+/// Waits for all children that have ended. The status of `main` when it is one of them.
+fn bury(children: &OwnedFd, main: Option<Pid>) -> Option<WaitStatus> {
+    let mut events = [0u8; 1024];
+    while matches!(rustix::io::read(children, &mut events), Ok(count) if count > 0) {}
+    let mut found = None;
+    while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) {
+        if Some(pid) == main {
+            found = Some(status);
+        }
+    }
+    found
+}
+
+/// Where commands run inside a sandbox.
+struct Yard<'a> {
+    senses: &'a Senses,
+    control: BorrowedFd<'a>,
+    lingering: &'a mut Vec<OwnedFd>,
+    main: Option<Pid>,
+    status: Option<WaitStatus>,
+}
+
+impl Ground for Yard<'_> {
+    /// The new process is to be killed first when memory runs out, here or on the whole machine.
+    /// It cannot say so itself, because its own files in `/proc` are closed to it until it is
+    /// another program; so it inherits it.
+    fn spawn(&mut self, command: &mut std::process::Command) -> io::Result<Child> {
+        let _ = self.senses.killable.write_at(b"1000", 0);
+        let child = command.spawn();
+        let _ = self.senses.killable.write_at(b"0", 0);
+        child
+    }
+
+    fn started(&mut self, main: Pid) -> io::Result<()> {
+        self.main = Some(main);
+        Ok(())
+    }
+
+    fn events(&self) -> BorrowedFd<'_> {
+        self.senses.children.as_fd()
+    }
+
+    fn ended(&mut self) -> Option<WaitStatus> {
+        self.status = self.status.or(bury(&self.senses.children, self.main));
+        self.status
+    }
+
+    fn kill(&mut self) {
+        let Some(main) = self.main else { return };
+        let senses = self.senses;
+        let mut status = self.status;
+        processes::kill_since(main, &mut || status = status.or(bury(&senses.children, Some(main))));
+        self.status = status;
+    }
+
+    fn leash(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.control)
+    }
+
+    fn lingering(&self) -> &[OwnedFd] {
+        self.lingering
+    }
+
+    fn empty_lingering(&mut self) {
+        command::empty(self.lingering);
+    }
+
+    fn watches_memory(&self) -> bool {
+        self.senses.counter.is_none()
+    }
+
+    fn over_memory(&mut self) -> bool {
+        self.senses.over_memory()
+    }
+
+    /// The command goes first; when something older is to blame, that goes too.
+    fn relieve(&mut self) {
+        self.kill();
+        if self.senses.over_memory() {
+            processes::kill_all();
+        }
+    }
+
+    fn memory_kills(&mut self) -> u64 {
+        let Some(counter) = &self.senses.counter else {
+            return 0;
+        };
+        let mut text = [0; 4096];
+        let count = counter.read_at(&mut text, 0).unwrap_or(0);
+        let text = String::from_utf8_lossy(&text[..count]);
+        let line = text.lines().find_map(|line| line.strip_prefix("oom_kill "));
+        line.and_then(|number| number.trim().parse().ok()).unwrap_or(0)
+    }
+}

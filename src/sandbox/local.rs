@@ -1,0 +1,297 @@
+//! The `local` backend: no isolation at all.
+//!
+//! Commands run as this user, on this machine, in a temporary directory. It is for machines where
+//! nothing better works, behind a flag that says so. It behaves like the others where it can: the
+//! same environment, the same output, report, time and file limits, the same way of taking the
+//! workspace out. It cannot hide the machine, limit memory together or the number of processes,
+//! cut off the network, or find processes that left their command's process group.
+//!
+//! The workspace is not at `/workspace`: file operations translate that path, and commands start
+//! in it, but a command that names `/workspace` itself does not find it.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
+use rustix::fs::{MemfdFlags, Mode, OFlags, memfd_create};
+use rustix::process::{
+    Pid, PidfdFlags, Signal, WaitOptions, WaitStatus, kill_process_group, pidfd_open, waitpid,
+};
+
+use super::command::{self, Ground, Surroundings};
+use super::wire::{Item, Job};
+use super::workspace::{self, Filler, items, verify};
+use super::{
+    Backend, Closed, Command, FileError, Limits, Outcome, Sandbox, SandboxError, WORKSPACE,
+    confine, files, find_python,
+};
+use crate::store::{Digest, Entry, Objects};
+
+/// Opens temporary directories. Isolates nothing.
+#[derive(Debug, Default)]
+pub struct LocalBackend;
+
+impl Backend for LocalBackend {
+    fn name(&self) -> &'static str {
+        "local"
+    }
+
+    fn open<'a>(
+        &'a self,
+        workspace: &'a Digest,
+        objects: &'a dyn Objects,
+        limits: &'a Limits,
+    ) -> BoxFuture<'a, Result<Box<dyn Sandbox>, SandboxError>> {
+        Box::pin(async move {
+            let sandbox = LocalSandbox::open(workspace, objects, limits)?;
+            Ok(Box::new(sandbox) as Box<dyn Sandbox>)
+        })
+    }
+}
+
+struct LocalSandbox {
+    /// Holds the workspace, and a home beside it. Removed when dropped.
+    base: tempfile::TempDir,
+    root: OwnedFd,
+    around: Arc<Surroundings>,
+    limits: Limits,
+    known: BTreeSet<Digest>,
+    /// The process groups of its commands, which may have left processes behind.
+    groups: Vec<Pid>,
+    /// Output that such processes still write to. Dropping it ends the tasks that read it.
+    lingering: tokio::task::JoinSet<()>,
+}
+
+impl LocalSandbox {
+    fn open(
+        workspace: &Digest,
+        objects: &dyn Objects,
+        limits: &Limits,
+    ) -> Result<LocalSandbox, SandboxError> {
+        let unreadable =
+            |err: &dyn std::fmt::Display| SandboxError::Workspace(format!("cannot be read: {err}"));
+        let tree = objects.tree(workspace).map_err(|err| unreadable(&err))?;
+        verify(&tree, limits).map_err(SandboxError::Workspace)?;
+        let sandbox = LocalSandbox::prepare(limits, tree.files().map(|(_, digest)| *digest))
+            .map_err(|err| SandboxError::Broken(format!("making its directory: {err}")))?;
+        let root = sandbox.root.try_clone().map_err(|err| unreadable(&err))?;
+        let mut filler = Filler::new(root);
+        for (item, digest) in items(&tree) {
+            let content = digest.map(|digest| objects.get(&digest)).transpose();
+            let content = content.map_err(|err| unreadable(&err))?.unwrap_or_default();
+            if let Item::File { path, size, .. } = &item
+                && content.len() as u64 != *size
+            {
+                let what = format!("says that {path} has {size} bytes; it has {}", content.len());
+                return Err(SandboxError::Workspace(what));
+            }
+            filler.put(&item, &mut &content[..]).map_err(SandboxError::Workspace)?;
+        }
+        filler.settle().map_err(SandboxError::Workspace)?;
+        Ok(sandbox)
+    }
+
+    fn prepare(limits: &Limits, known: impl Iterator<Item = Digest>) -> io::Result<LocalSandbox> {
+        let base = tempfile::Builder::new().prefix("claw-").tempdir()?;
+        let home = base.path().join("home");
+        std::fs::create_dir(&home)?;
+        std::fs::create_dir(base.path().join("workspace"))?;
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let root = rustix::fs::open(base.path().join("workspace"), flags, Mode::empty())?;
+        let python = find_python().filter(|python| python.prefix.is_some());
+        let mut path = "/usr/local/bin:/usr/bin:/bin".to_string();
+        if let Some(folder) = python.as_ref().and_then(|python| python.program.parent()) {
+            path = format!("{}:{path}", folder.display());
+        }
+        let text = |text: &str| text.to_string();
+        let around = Surroundings {
+            env: vec![
+                (text("PATH"), path),
+                (text("HOME"), home.display().to_string()),
+                (text("LANG"), text("C.UTF-8")),
+                (text("TZ"), text("UTC")),
+                (text("TERM"), text("dumb")),
+            ],
+            rlimits: confine::process_limits(limits, false),
+            filter: None,
+            output: limits.output,
+            _third: Surroundings::hold_third()?,
+        };
+        Ok(LocalSandbox {
+            base,
+            root,
+            around: Arc::new(around),
+            limits: limits.clone(),
+            known: known.collect(),
+            groups: Vec::new(),
+            lingering: tokio::task::JoinSet::new(),
+        })
+    }
+
+    /// Where a path of the sandbox is on the machine.
+    fn placed(&self, path: &str) -> PathBuf {
+        let workspace = self.base.path().join("workspace");
+        let path = Path::new(path);
+        match path.strip_prefix(WORKSPACE) {
+            Ok(below) => workspace.join(below),
+            Err(_) => workspace.join(path),
+        }
+    }
+
+    async fn run(&mut self, command: &Command) -> Result<Outcome, SandboxError> {
+        let broken = |err: io::Error| SandboxError::Broken(format!("running a command: {err}"));
+        let workdir = command.workdir.clone().unwrap_or_else(|| WORKSPACE.to_string());
+        let placed = self.placed(&workdir);
+        let job = Job {
+            argv: command.argv.clone(),
+            workdir,
+            env: command.env.clone(),
+            timeout_ms: command.timeout_ms,
+            report: command.report,
+        };
+        let stdin = input(&command.stdin).map_err(broken)?;
+        // Dropping our end, with this future, tells the thread that nobody waits any more.
+        let (leash, _hand) = io::pipe().map_err(broken)?;
+        let around = Arc::clone(&self.around);
+        let work = tokio::task::spawn_blocking(move || {
+            let mut group = Group { leash: leash.into(), pidfd: None, main: None, status: None };
+            let ended = command::run(&job, &placed, stdin, &around, &mut group);
+            (ended, group.main)
+        });
+        let (ended, main) = work.await.map_err(|err| broken(io::Error::other(err)))?;
+        self.groups.extend(main);
+        let ended = ended.map_err(broken)?;
+        if let Some(pipe) = ended.lingering
+            && let Ok(mut pipe) = tokio::net::unix::pipe::Receiver::from_owned_fd(pipe)
+        {
+            self.lingering.spawn(async move {
+                // Read and thrown away until it ends, however it does.
+                let _ = tokio::io::copy(&mut pipe, &mut tokio::io::sink()).await;
+            });
+        }
+        let command::Ended { exit, output, dropped, report, .. } = ended;
+        Ok(Outcome { exit, output, dropped, report })
+    }
+
+    fn collect(&mut self, objects: &dyn Objects) -> Result<Closed, SandboxError> {
+        self.kill();
+        let damaged = |err: io::Error| SandboxError::Workspace(format!("cannot be read: {err}"));
+        let unkept = |err| SandboxError::Workspace(format!("cannot be kept: {err}"));
+        let (mut tree, refused) =
+            workspace::collect(self.root.as_fd(), &self.limits).map_err(damaged)?;
+        for (path, entry) in &mut tree.entries {
+            if let Entry::File { digest, size, .. } = entry
+                && self.known.insert(*digest)
+            {
+                let file = workspace::open_file(self.root.as_fd(), path).map_err(damaged)?;
+                let mut bytes = Vec::new();
+                file.take(self.limits.disk).read_to_end(&mut bytes).map_err(damaged)?;
+                // A process that escaped may have changed it since; what is kept is what counts.
+                *size = bytes.len() as u64;
+                *digest = objects.put(&bytes).map_err(unkept)?;
+            }
+        }
+        Ok(Closed { workspace: objects.put_tree(&tree).map_err(unkept)?, refused })
+    }
+
+    fn kill(&mut self) {
+        for group in self.groups.drain(..) {
+            // Mostly nothing is left in it.
+            let _ = kill_process_group(group, Signal::KILL);
+        }
+    }
+}
+
+impl Drop for LocalSandbox {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+fn input(bytes: &[u8]) -> io::Result<Stdio> {
+    if bytes.is_empty() {
+        return Ok(Stdio::null());
+    }
+    let mut file = File::from(memfd_create("stdin", MemfdFlags::CLOEXEC)?);
+    io::Write::write_all(&mut file, bytes)?;
+    io::Seek::rewind(&mut file)?;
+    Ok(Stdio::from(file))
+}
+
+/// The process group of one command.
+struct Group {
+    leash: OwnedFd,
+    pidfd: Option<OwnedFd>,
+    main: Option<Pid>,
+    status: Option<WaitStatus>,
+}
+
+impl Ground for Group {
+    fn started(&mut self, main: Pid) -> io::Result<()> {
+        self.main = Some(main);
+        self.pidfd = Some(pidfd_open(main, PidfdFlags::empty())?);
+        Ok(())
+    }
+
+    fn events(&self) -> BorrowedFd<'_> {
+        self.pidfd.as_ref().unwrap_or(&self.leash).as_fd()
+    }
+
+    fn ended(&mut self) -> Option<WaitStatus> {
+        if self.status.is_none()
+            && self.main.is_some()
+            && let Ok(Some((_, status))) = waitpid(self.main, WaitOptions::NOHANG)
+        {
+            self.status = Some(status);
+        }
+        self.status
+    }
+
+    fn kill(&mut self) {
+        if let Some(main) = self.main {
+            // The main process leads a session and so a group of its own.
+            let _ = kill_process_group(main, Signal::KILL);
+        }
+    }
+
+    fn leash(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.leash.as_fd())
+    }
+}
+
+impl Sandbox for LocalSandbox {
+    fn exec<'a>(
+        &'a mut self,
+        command: &'a Command,
+    ) -> BoxFuture<'a, Result<Outcome, SandboxError>> {
+        Box::pin(self.run(command))
+    }
+
+    fn read<'a>(
+        &'a mut self,
+        path: &'a str,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Vec<u8>, FileError>> {
+        Box::pin(async move { Ok(files::read(&self.placed(path), limit as u64)?) })
+    }
+
+    fn write<'a>(
+        &'a mut self,
+        path: &'a str,
+        bytes: &'a [u8],
+    ) -> BoxFuture<'a, Result<(), FileError>> {
+        Box::pin(async move { Ok(files::write(&self.placed(path), &mut &*bytes)?) })
+    }
+
+    fn close<'a>(
+        mut self: Box<Self>,
+        objects: &'a dyn Objects,
+    ) -> BoxFuture<'a, Result<Closed, SandboxError>> {
+        Box::pin(async move { self.collect(objects) })
+    }
+}

@@ -1,0 +1,126 @@
+//! The processes of a sandbox, as its init sees them in `/proc`.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use rustix::fs::statvfs;
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+
+/// Looks at the process table before everything is killed at once: enough for any tree that does
+/// not fork faster than it is killed.
+const PASSES: usize = 50;
+/// How long the killed are waited for. Giving back a gigabyte takes a while.
+const BURIAL: Duration = Duration::from_secs(2);
+
+/// What `/proc/PID/stat` tells.
+struct Process {
+    pid: Pid,
+    dead: bool,
+    /// Clock ticks since the machine started.
+    started: u64,
+}
+
+/// All processes but the init.
+fn all() -> Vec<Process> {
+    let Ok(entries) = std::fs::read_dir("/proc") else {
+        return Vec::new();
+    };
+    entries
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .filter(|pid: &i32| *pid != 1)
+        .filter_map(look)
+        .collect()
+}
+
+fn look(pid: i32) -> Option<Process> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name, in parentheses, may hold anything.
+    let mut fields = text[text.rfind(')')? + 1..].split_whitespace();
+    let dead = matches!(fields.next()?, "Z" | "X");
+    let started = fields.nth(18)?.parse().ok()?;
+    Some(Process { pid: Pid::from_raw(pid)?, dead, started })
+}
+
+/// Kills `main` and all processes that are younger: what came from it, however it detached itself.
+/// A process that an older one starts at this very time may go with them. `bury` must wait for
+/// children that have ended.
+pub(super) fn kill_since(main: Pid, bury: &mut dyn FnMut()) {
+    let Some(first) = look(main.as_raw_nonzero().get()) else {
+        return;
+    };
+    let younger = |one: &Process| {
+        (one.started, one.pid.as_raw_nonzero()) >= (first.started, main.as_raw_nonzero())
+    };
+    let mut killed = BTreeSet::new();
+    let mut settled = false;
+    for _ in 0..PASSES {
+        let mut news = false;
+        for one in all().iter().filter(|one| !one.dead && younger(one)) {
+            news |= killed.insert(one.pid.as_raw_nonzero());
+            // It may have ended by itself.
+            let _ = kill_process(one.pid, Signal::KILL);
+        }
+        bury();
+        // A killed process cannot start another: when no new ones turn up, that was all.
+        if !news {
+            settled = true;
+            break;
+        }
+    }
+    if !settled {
+        kill_all();
+    }
+    let patience = Instant::now() + BURIAL;
+    while Instant::now() < patience {
+        bury();
+        if !all().iter().any(|one| !one.dead && killed.contains(&one.pid.as_raw_nonzero())) {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Whether there is any process but the init that still lives.
+pub(super) fn any() -> bool {
+    all().iter().any(|one| !one.dead)
+}
+
+/// Kills every process but the init, in one step.
+pub(super) fn kill_all() {
+    // A process group of 1 stands for everything that may be signalled. There may be nothing.
+    let _ = kill_process_group(Pid::INIT, Signal::KILL);
+}
+
+/// Bytes that the files of some file systems take.
+pub(super) fn held_by_files(places: &[&str]) -> u64 {
+    let used = |place: &&str| {
+        let stat = statvfs(*place).ok()?;
+        Some(stat.f_blocks.saturating_sub(stat.f_bfree).saturating_mul(stat.f_frsize))
+    };
+    places.iter().filter_map(used).sum()
+}
+
+/// Whether all processes together hold more than so many bytes of memory. A page that several
+/// share, after a fork say, counts once.
+pub(super) fn hold_more_than(limit: u64) -> bool {
+    let all = all();
+    let page = rustix::param::page_size() as u64;
+    let resident = |one: &Process| {
+        let text = std::fs::read_to_string(format!("/proc/{}/statm", one.pid.as_raw_nonzero()));
+        let pages: Option<u64> = text.ok()?.split_whitespace().nth(1)?.parse().ok();
+        Some(pages? * page)
+    };
+    // The cheap sum counts shared pages again and again; only when it is over, count properly.
+    if all.iter().filter_map(resident).sum::<u64>() <= limit {
+        return false;
+    }
+    let share = |one: &Process| {
+        let path = format!("/proc/{}/smaps_rollup", one.pid.as_raw_nonzero());
+        let text = std::fs::read_to_string(path).ok()?;
+        let line = text.lines().find_map(|line| line.strip_prefix("Pss:"))?;
+        let kilobytes: u64 = line.trim().trim_end_matches("kB").trim().parse().ok()?;
+        Some(kilobytes << 10)
+    };
+    all.iter().filter_map(|one| share(one).or_else(|| resident(one))).sum::<u64>() > limit
+}

@@ -1,0 +1,108 @@
+//! The index: where each object and receipt stands. Kept in sled, and only what packs can tell.
+//!
+//! sled is treated as a cache of the packs: `end` says up to where they have been indexed, the rest
+//! is read from them at opening. An index that is missing, damaged or from an older copy is thereby
+//! mended without a question, and no result ever depends on sled being durable.
+
+use std::path::Path;
+
+use super::digest::Digest;
+use super::objects::StoreError;
+use super::pack::Place;
+
+/// Version of what the trees hold; another one means that the index is made anew.
+const FORMAT: &[u8] = b"claw index 1";
+
+/// The index of one store. One process at a time.
+pub(super) struct Index {
+    db: sled::Db,
+    objects: sled::Tree,
+    receipts: sled::Tree,
+}
+
+/// Entries to add together.
+#[derive(Default)]
+pub(super) struct Batch {
+    objects: sled::Batch,
+    receipts: sled::Batch,
+}
+
+impl Batch {
+    pub(super) fn object(&mut self, digest: &Digest, place: Place) {
+        self.objects.insert(&digest.0, &place.encode());
+    }
+
+    pub(super) fn receipt(&mut self, key: &Digest, place: Place) {
+        self.receipts.insert(&key.0, &place.encode());
+    }
+}
+
+fn failed(err: sled::Error) -> StoreError {
+    StoreError::Index(err.to_string())
+}
+
+impl Index {
+    /// Opens the index below the store's folder; one that cannot be opened is moved aside and made
+    /// anew (the caller then finds `end()` empty and reads the packs).
+    pub(super) fn open(store: &Path) -> Result<Index, StoreError> {
+        match Index::open_once(store) {
+            Ok(index) => Ok(index),
+            Err(_) => {
+                let (path, aside) = (store.join("index"), store.join("index.damaged"));
+                let _ = std::fs::remove_dir_all(&aside);
+                let _ = std::fs::rename(&path, &aside);
+                Index::open_once(store)
+            }
+        }
+    }
+
+    fn open_once(store: &Path) -> Result<Index, StoreError> {
+        let path = store.join("index");
+        // sled panics on some kinds of damage instead of returning an error.
+        let opened = std::panic::catch_unwind(|| {
+            let db = sled::Config::new()
+                .path(&path)
+                .cache_capacity(256 << 20)
+                .flush_every_ms(Some(1000))
+                .open()
+                .map_err(failed)?;
+            let index = Index {
+                objects: db.open_tree("objects").map_err(failed)?,
+                receipts: db.open_tree("receipts").map_err(failed)?,
+                db,
+            };
+            let format = index.db.get("format").map_err(failed)?;
+            if format.as_deref() != Some(FORMAT) {
+                index.objects.clear().map_err(failed)?;
+                index.receipts.clear().map_err(failed)?;
+                index.db.remove("end").map_err(failed)?;
+                index.db.insert("format", FORMAT).map_err(failed)?;
+            }
+            Ok(index)
+        });
+        opened.unwrap_or_else(|_| Err(StoreError::Index("sled could not read its files".into())))
+    }
+
+    /// Up to which pack and offset the packs have been indexed.
+    pub(super) fn end(&self) -> Option<(u32, u64)> {
+        let place = Place::decode(&self.db.get("end").ok()??)?;
+        Some((place.pack, place.offset))
+    }
+
+    pub(super) fn object(&self, digest: &Digest) -> Result<Option<Place>, StoreError> {
+        Ok(self.objects.get(digest.0).map_err(failed)?.and_then(|bytes| Place::decode(&bytes)))
+    }
+
+    pub(super) fn receipt(&self, key: &Digest) -> Result<Option<Place>, StoreError> {
+        Ok(self.receipts.get(key.0).map_err(failed)?.and_then(|bytes| Place::decode(&bytes)))
+    }
+
+    /// Adds entries and then says that everything up to `end` is indexed.
+    pub(super) fn add(&self, batch: Batch, end: (u32, u64)) -> Result<(), StoreError> {
+        self.objects.apply_batch(batch.objects).map_err(failed)?;
+        self.receipts.apply_batch(batch.receipts).map_err(failed)?;
+        let place = Place { pack: end.0, offset: end.1, stored: 0 };
+        self.db.insert("end", &place.encode()).map_err(failed)?;
+        Ok(())
+    }
+}

@@ -1,0 +1,41 @@
+//! One writer per store. Readers never wait: they read packs and run logs, which are only appended.
+
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Seek, Write};
+use std::path::Path;
+
+use rustix::fs::{FlockOperation, flock};
+
+use super::objects::StoreError;
+
+/// Held while a process writes to the store; the system lets go of it when the process dies.
+pub(super) struct Lock {
+    _file: File,
+}
+
+impl Lock {
+    /// Takes the lock and leaves a note of who holds it.
+    pub(super) fn take(store: &Path, who: &str) -> Result<Lock, StoreError> {
+        let path = store.join("lock");
+        let io =
+            |source| StoreError::Io { doing: "opening", path: path.display().to_string(), source };
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&path)
+            .map_err(io)?;
+        if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+            let mut holder = String::new();
+            let _ = file.read_to_string(&mut holder);
+            let holder = holder.trim();
+            let holder = if holder.is_empty() { "another claw process" } else { holder };
+            return Err(StoreError::Locked(holder.to_string()));
+        }
+        file.set_len(0).map_err(io)?;
+        file.rewind().map_err(io)?;
+        writeln!(file, "process {} ({who})", std::process::id()).map_err(io)?;
+        Ok(Lock { _file: file })
+    }
+}

@@ -1,0 +1,202 @@
+//! Packs: append-only files that hold small objects and receipts, each with a checksum.
+//!
+//! The packs are the truth; the index only says where things are in them and can be made anew by
+//! reading them from the front. A record is written whole before the next one, objects before the
+//! receipt that names them, so that whatever a crash leaves behind, a prefix of the file is good:
+//!
+//! ```text
+//! magic(4) kind(1) flags(1) 0(2) stored(4) raw(4) name(32)   header, 48 bytes
+//! payload(stored)                                            zstd when flags & 1
+//! check(8)                                                   blake3 of header and payload
+//! ```
+//!
+//! Numbers are little-endian. `name` is an object's digest, or the key that a receipt answers. A
+//! pack is valid up to its first bad record; after a crash the writer goes on in a new pack and
+//! leaves the torn end where it is.
+
+use std::fs::File;
+use std::io::{BufReader, Read};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use super::digest::Digest;
+use super::objects::StoreError;
+
+const MAGIC: &[u8; 4] = b"CLW1";
+/// Bytes of a record before its payload.
+pub(super) const HEADER: usize = 48;
+const CHECK: usize = 8;
+const COMPRESSED: u8 = 1;
+/// Payloads shorter than this are not worth compressing.
+const COMPRESS_FROM: usize = 256;
+/// A pack is closed once it is longer than this.
+pub(super) const PACK_SIZE: u64 = 256 << 20;
+
+/// What a record holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Bytes by their digest.
+    Object = 1,
+    /// A receipt by the key it answers.
+    Receipt = 2,
+}
+
+/// Where a record stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Place {
+    /// Number of the pack.
+    pub(super) pack: u32,
+    /// Offset of its header.
+    pub(super) offset: u64,
+    /// Length of its payload as stored.
+    pub(super) stored: u32,
+}
+
+impl Place {
+    /// The bytes kept in the index.
+    pub(super) fn encode(&self) -> [u8; 16] {
+        let mut out = [0u8; 16];
+        out[..4].copy_from_slice(&self.pack.to_be_bytes());
+        out[4..12].copy_from_slice(&self.offset.to_be_bytes());
+        out[12..].copy_from_slice(&self.stored.to_be_bytes());
+        out
+    }
+
+    /// Reads what [`Place::encode`] wrote.
+    pub(super) fn decode(bytes: &[u8]) -> Option<Place> {
+        Some(Place {
+            pack: u32::from_be_bytes(bytes.get(..4)?.try_into().ok()?),
+            offset: u64::from_be_bytes(bytes.get(4..12)?.try_into().ok()?),
+            stored: u32::from_be_bytes(bytes.get(12..16)?.try_into().ok()?),
+        })
+    }
+}
+
+/// A record's header as read while scanning.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Scanned {
+    pub(super) kind: Kind,
+    pub(super) name: Digest,
+    pub(super) place: Place,
+}
+
+/// Path of pack number `pack` below the store's folder.
+pub(super) fn path(store: &Path, pack: u32) -> PathBuf {
+    store.join("packs").join(format!("{pack:08}.pack"))
+}
+
+/// The numbers of the packs that exist, in order.
+pub(super) fn list(store: &Path) -> Vec<u32> {
+    let Ok(entries) = std::fs::read_dir(store.join("packs")) else {
+        return Vec::new();
+    };
+    let mut packs: Vec<u32> = entries
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.strip_suffix(".pack")?.parse().ok())
+        .collect();
+    packs.sort_unstable();
+    packs
+}
+
+/// Appends a record to `out`; says the length of the payload as stored.
+pub(super) fn append(out: &mut Vec<u8>, kind: Kind, name: &Digest, payload: &[u8]) -> u32 {
+    let packed;
+    let mut flags = 0;
+    let mut stored = payload;
+    if payload.len() >= COMPRESS_FROM
+        && let Ok(smaller) = zstd::bulk::compress(payload, 1)
+        && smaller.len() < payload.len() * 9 / 10
+    {
+        packed = smaller;
+        stored = &packed;
+        flags = COMPRESSED;
+    }
+    let start = out.len();
+    out.extend_from_slice(MAGIC);
+    out.extend_from_slice(&[kind as u8, flags, 0, 0]);
+    out.extend_from_slice(&(stored.len() as u32).to_le_bytes());
+    out.extend_from_slice(&(payload.len() as u32).to_le_bytes());
+    out.extend_from_slice(&name.0);
+    out.extend_from_slice(stored);
+    let check = Digest::of(&out[start..]);
+    out.extend_from_slice(&check.0[..CHECK]);
+    stored.len() as u32
+}
+
+/// Length on disk of a record with a payload of `stored` bytes.
+pub(super) fn record_length(stored: u32) -> u64 {
+    (HEADER + stored as usize + CHECK) as u64
+}
+
+/// Reads the payload of the record at `place`, checking it against its checksum and name.
+pub(super) fn read(file: &File, place: Place, name: &Digest) -> Result<Vec<u8>, StoreError> {
+    let damaged = |what: &str| StoreError::Damaged { digest: *name, what: what.to_string() };
+    let mut record = vec![0u8; record_length(place.stored) as usize];
+    file.read_exact_at(&mut record, place.offset)
+        .map_err(|err| damaged(&format!("pack {}: {err}", place.pack)))?;
+    let (body, check) = record.split_at(record.len() - CHECK);
+    if Digest::of(body).0[..CHECK] != *check {
+        return Err(damaged("its checksum differs"));
+    }
+    if &body[..4] != MAGIC || body[16..HEADER] != name.0 {
+        return Err(damaged("another record stands in its place"));
+    }
+    unpack(body).ok_or_else(|| damaged("it cannot be decompressed"))
+}
+
+fn unpack(body: &[u8]) -> Option<Vec<u8>> {
+    let raw = u32::from_le_bytes(body.get(12..16)?.try_into().ok()?) as usize;
+    let payload = &body[HEADER..];
+    if body[5] & COMPRESSED != 0 {
+        zstd::bulk::decompress(payload, raw).ok()
+    } else {
+        (payload.len() == raw).then(|| payload.to_vec())
+    }
+}
+
+/// Reads the records of a pack from `from` on, checking each. Stops at the first bad one and says
+/// where the good part ends.
+pub(super) fn scan(
+    store: &Path,
+    pack: u32,
+    from: u64,
+    mut each: impl FnMut(Scanned, &dyn Fn() -> Option<Vec<u8>>),
+) -> Result<u64, StoreError> {
+    let path = path(store, pack);
+    let io = |source| StoreError::Io { doing: "reading", path: path.display().to_string(), source };
+    let file = File::open(&path).map_err(io)?;
+    let length = file.metadata().map_err(io)?.len();
+    let mut reader = BufReader::with_capacity(1 << 20, file);
+    std::io::Seek::seek(&mut reader, std::io::SeekFrom::Start(from)).map_err(io)?;
+    let mut offset = from;
+    let mut record = Vec::new();
+    while offset + (HEADER + CHECK) as u64 <= length {
+        record.resize(HEADER, 0);
+        if reader.read_exact(&mut record).is_err() || &record[..4] != MAGIC {
+            break;
+        }
+        let stored = u32::from_le_bytes([record[8], record[9], record[10], record[11]]);
+        if offset + record_length(stored) > length {
+            break;
+        }
+        record.resize(record_length(stored) as usize, 0);
+        if reader.read_exact(&mut record[HEADER..]).is_err() {
+            break;
+        }
+        let (body, check) = record.split_at(record.len() - CHECK);
+        if Digest::of(body).0[..CHECK] != *check {
+            break;
+        }
+        let kind = match body[4] {
+            1 => Kind::Object,
+            2 => Kind::Receipt,
+            _ => break,
+        };
+        let Some(name) = Digest::from_slice(&body[16..HEADER]) else {
+            break;
+        };
+        let place = Place { pack, offset, stored };
+        each(Scanned { kind, name, place }, &|| unpack(body));
+        offset += record_length(stored);
+    }
+    Ok(offset)
+}

@@ -1,0 +1,8 @@
+//! Agents: contracts, episodes, trajectories, the solver, rollouts and their evaluation.
+
+mod episodes;
+mod evaluation;
+mod fake;
+mod rollouts;
+mod solver;
+mod tools;

@@ -1,0 +1,152 @@
+//! What sandboxes promise, tried out: the same behaviour from every backend, and for the `process`
+//! backend that nothing gets out and nothing is left behind.
+//!
+//! Where this machine forbids namespaces, the tests of the `process` backend say so and pass.
+
+#![allow(clippy::disallowed_methods, reason = "tests look at the machine and the clock")]
+
+mod behaviour;
+mod containment;
+mod lifetime;
+mod limits;
+mod machine;
+mod workspaces;
+
+use std::path::Path;
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use claw::sandbox::{
+    Backend, Command, Exit, Limits, LocalBackend, Outcome, ProcessBackend, Sandbox, probe_with,
+};
+use claw::store::{MemoryObjects, Objects};
+
+const HELPER: &str = env!("CARGO_BIN_EXE_claw");
+/// Long enough never to be the reason for anything on an overloaded machine.
+const LONG: u64 = 120_000;
+fn command(argv: &[&str]) -> Command {
+    Command {
+        argv: argv.iter().map(|word| word.to_string()).collect(),
+        workdir: None,
+        env: Vec::new(),
+        stdin: Vec::new(),
+        timeout_ms: LONG,
+        report: false,
+    }
+}
+
+fn shell(line: &str) -> Command {
+    command(&["sh", "-c", line])
+}
+
+fn python(program: &str) -> Command {
+    command(&["python3", "-I", "-S", "-c", program])
+}
+
+async fn sh(sandbox: &mut Box<dyn Sandbox>, line: &str) -> (Exit, String) {
+    told(sandbox.exec(&shell(line)).await.expect("the sandbox works"))
+}
+
+fn told(outcome: Outcome) -> (Exit, String) {
+    (outcome.exit, String::from_utf8_lossy(&outcome.output).into_owned())
+}
+
+fn ok(text: &str) -> (Exit, String) {
+    (Exit::Code(0), text.to_string())
+}
+
+/// One `process` backend for all tests that do not need their own, or why there is none.
+fn shared() -> Option<&'static ProcessBackend> {
+    static BACKEND: OnceLock<ProcessBackend> = OnceLock::new();
+    allowed().then(|| BACKEND.get_or_init(|| ProcessBackend::new(HELPER)))
+}
+
+/// One that uses no control groups.
+fn watched() -> Option<&'static ProcessBackend> {
+    static BACKEND: OnceLock<ProcessBackend> = OnceLock::new();
+    allowed().then(|| BACKEND.get_or_init(|| ProcessBackend::new(HELPER).without_cgroups()))
+}
+
+#[expect(clippy::print_stderr, reason = "a test that is skipped must say so")]
+fn skip(what: &str, why: &str) {
+    eprintln!("SKIPPED {what}: {why}");
+}
+
+/// Whether this machine allows sandboxes.
+fn allowed() -> bool {
+    static ALLOWED: OnceLock<bool> = OnceLock::new();
+    *ALLOWED.get_or_init(|| {
+        let probes = probe_with(Path::new(HELPER));
+        let refused = probes.iter().find(|probe| probe.name == "process sandbox" && !probe.ok);
+        if let Some(probe) = refused {
+            skip("all tests of the process backend", &format!("{}; {}", probe.detail, probe.help));
+        }
+        refused.is_none()
+    })
+}
+
+/// All backends, for what they have in common.
+fn backends() -> Vec<&'static dyn Backend> {
+    let mut all: Vec<&'static dyn Backend> = vec![&LocalBackend];
+    all.extend(shared().map(|backend| backend as &dyn Backend));
+    all.extend(watched().map(|backend| backend as &dyn Backend));
+    all
+}
+
+async fn open(backend: &dyn Backend, files: &[(&str, &[u8])]) -> (Box<dyn Sandbox>, MemoryObjects) {
+    open_with(backend, files, &Limits::default()).await
+}
+
+async fn open_with(
+    backend: &dyn Backend,
+    files: &[(&str, &[u8])],
+    limits: &Limits,
+) -> (Box<dyn Sandbox>, MemoryObjects) {
+    let objects = MemoryObjects::default();
+    let files: Vec<_> =
+        files.iter().map(|(path, bytes)| (path.to_string(), bytes.to_vec())).collect();
+    let tree = objects.put_files(&files).expect("kept");
+    let sandbox = backend.open(&tree, &objects, limits).await.expect("a sandbox opens");
+    (sandbox, objects)
+}
+
+/// Whether a process on this machine has `cookie` among its arguments.
+fn runs(cookie: &str) -> bool {
+    let entries = std::fs::read_dir("/proc").expect("a process table");
+    entries.flatten().any(|entry| {
+        let arguments = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        arguments.split(|byte| *byte == 0).any(|argument| argument == cookie.as_bytes())
+    })
+}
+
+/// Waits, for a minute at most, until something is so.
+fn eventually(mut so: impl FnMut() -> bool) -> bool {
+    let patience = Instant::now() + Duration::from_secs(60);
+    while !so() {
+        if Instant::now() > patience {
+            return false;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    true
+}
+
+/// Runs a test of this file in a process of its own, where nothing else opens descriptors.
+fn alone(test: &str, more: &[&str], user: Option<u32>) -> std::process::Output {
+    let this = std::env::current_exe().expect("a path");
+    let mut run = match user {
+        Some(user) => {
+            let mut run = std::process::Command::new("setpriv");
+            let user = user.to_string();
+            run.args(["--reuid", &user, "--regid", &user, "--clear-groups", "--"]).arg(this);
+            run
+        }
+        None => std::process::Command::new(this),
+    };
+    run.args([&[test, "--nocapture", "--test-threads", "2"], more].concat());
+    run.env("CLAW_TEST_ALONE", "1").output().expect("a run")
+}
+
+fn is_alone() -> bool {
+    std::env::var_os("CLAW_TEST_ALONE").is_some()
+}
