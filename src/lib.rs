@@ -1,24 +1,29 @@
 //! claw: a declarative pipeline engine for the whole life of file-workspace agents.
 //!
-//! The rooms of the house, top to bottom; each imports only rooms below it (a test checks that):
+//! The rooms of the house, top to bottom; each imports only rooms below it (`tests/rooms.rs` checks
+//! that). All but `lang`, `plan` and `stats` touch the world and say with what; those three take
+//! what they need from outside through a value that is handed in (see clippy.toml).
+//!
+//! The path of a program: [`lang::load`] and [`lang::bind`] make a [`lang::Pipeline`] of text,
+//! [`plan::Plan`] a graph of that, [`engine::Engine`] rows of the graph through the operators in
+//! [`operators`], and [`store::Store`] keeps them.
 
-// The rooms below touch the world; the pure ones (lang, plan, stats) may not, see clippy.toml.
-#[allow(clippy::disallowed_methods, reason = "episodes have time limits")]
-pub mod agent;
 #[allow(clippy::disallowed_methods, reason = "commands read files, clocks and the environment")]
 pub mod cli;
-#[allow(clippy::disallowed_methods, reason = "runs are logged with the time")]
-pub mod engine;
-pub mod lang;
-#[allow(clippy::disallowed_methods, reason = "training reports its speed")]
-pub mod learn;
-#[allow(clippy::disallowed_methods, reason = "models are reached over the network")]
-pub mod model;
 #[allow(clippy::disallowed_methods, reason = "operators act on the world")]
 pub mod operators;
-pub mod plan;
+#[allow(clippy::disallowed_methods, reason = "episodes have time limits")]
+pub mod agent;
+#[allow(clippy::disallowed_methods, reason = "training reports its speed")]
+pub mod learn;
+pub mod stats;
+#[allow(clippy::disallowed_methods, reason = "models are reached over the network")]
+pub mod model;
 #[allow(clippy::disallowed_methods, reason = "sandboxes start processes")]
 pub mod sandbox;
-pub mod stats;
+#[allow(clippy::disallowed_methods, reason = "runs are logged with the time")]
+pub mod engine;
+pub mod plan;
+pub mod lang;
 #[allow(clippy::disallowed_methods, reason = "the store is files")]
 pub mod store;

@@ -144,7 +144,7 @@ impl Toys {
 }
 
 fn plan(text: &str) -> Plan {
-    let sources = MemorySources::new([("std/toy.claw", TOYS), ("main.claw", text)]);
+    let sources = MemorySources::new().file("std/toy.claw", TOYS).file("main.claw", text);
     let checked = load("main.claw", &sources);
     assert!(
         !checked.diagnostics.iter().any(|one| one.severity == claw::lang::Severity::Error),

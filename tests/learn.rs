@@ -1,4 +1,6 @@
 //! Training, decoding and the files in between, as other rooms use them.
+//! (To be listed in tests/main.rs as `mod learn;`.)
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test may fail and may write")]
 
 use std::process::Command;
 
@@ -107,24 +109,17 @@ fn threads_do_not_reach_the_weights() {
 }
 
 /// A learning rate that is too high, or a norm in the wrong place, shows here first: such a network
-/// stays near ln 768 = 6.6 minus what frequencies tell it (about 4), and never begins to look back.
+/// only learns which tokens are frequent, and never begins to look back.
 #[test]
 fn the_base_learns_to_copy() {
+    let shape = Config { vocab: 300, width: 64, layers: 2, hidden: 64, ..Config::tiny() };
     let settings = BaseSettings {
-        config: Config {
-            vocab: 300,
-            width: 64,
-            layers: 2,
-            heads: 2,
-            hidden: 128,
-            ..Config::tiny()
-        },
+        config: Config { heads: 2, kv_heads: 2, ..shape },
         steps: 600,
         batch: 16,
         rate: 3e-3,
         ..BaseSettings::default()
     };
-    let settings = BaseSettings { config: Config { kv_heads: 2, ..settings.config }, ..settings };
     let checkpoint = pretrain(&settings, &texts(), &run(2)).unwrap();
     let curve = &checkpoint.history[0].curve;
     let (first, last) = (curve[0].loss, curve[curve.len() - 1].loss);
@@ -140,6 +135,22 @@ fn fine_tuning_learns_its_lessons() {
     assert_eq!((stage.kind.as_str(), stage.examples, stage.dropped), ("sft", 49, 0));
     let losses: Vec<f64> = stage.curve.iter().map(|p| p.loss).collect();
     assert!(losses[0] > 3.0 && losses[losses.len() - 1] < 1.0, "{losses:?}");
+}
+
+/// Noise takes the place of what is only read: the weights differ, the lesson is still learnt.
+#[test]
+fn blurred_lessons_are_lessons() {
+    let settings = SftSettings { steps: 150, rate: 4e-3, blur: 0.3, ..SftSettings::default() };
+    let base = base(20, 2);
+    let blurred = fine_tune(&base, &lessons(), &settings, &run(2)).unwrap();
+    let sharp = SftSettings { blur: 0.0, ..settings.clone() };
+    assert_ne!(digest(&blurred), digest(&fine_tune(&base, &lessons(), &sharp, &run(2)).unwrap()));
+    assert_eq!(
+        digest(&blurred),
+        digest(&fine_tune(&base, &lessons(), &settings, &run(1)).unwrap())
+    );
+    let curve = &blurred.history[1].curve;
+    assert!(curve[curve.len() - 1].loss < 1.0, "{curve:?}");
 }
 
 #[test]
@@ -163,7 +174,7 @@ fn decoding_agrees_with_training() {
     let student = base(30, 2);
     let conversation = conversation();
     let rendered = render(&student.tokenizer, &conversation, false);
-    let settings = SftSettings { steps: 1, batch: 1, ..SftSettings::default() };
+    let settings = SftSettings { steps: 1, batch: 1, blur: 0.0, ..SftSettings::default() };
     let trained = fine_tune(&student, &[conversation], &settings, &run(1)).unwrap();
     let loss = trained.history[1].curve[0].loss;
 
@@ -271,10 +282,50 @@ fn conversations_are_written_as_qwen_does() {
     let tokenizer = base(0, 1).tokenizer;
     let rendered = render(&tokenizer, &conversation(), true);
     let text = String::from_utf8(tokenizer.decode(&rendered.tokens)).unwrap();
-    insta::assert_snapshot!(text.replace('\u{1}', "^A"), @r#""#);
+    insta::assert_snapshot!(text, @r#"
+    <|im_start|>user
+    Count "é" <|im_end|> in a.txt<|im_end|>
+    <|im_start|>assistant
+    Let me look.
+    <tool_call>
+    {"name":"exec","arguments":{"command":"grep -c 'a\\b' a.txt\n","timeout":3}}
+    </tool_call>
+    <tool_call>
+    {"name":"edit","arguments":{"edits":[{"newText":"\u0001z/","oldText":"x\ty"}],"path":"b"}}
+    </tool_call><|im_end|>
+    <|im_start|>user
+    <tool_response>
+    3
+
+    </tool_response>
+    <tool_response>
+    ok
+    </tool_response><|im_end|>
+    <|im_start|>assistant
+    <tool_call>
+    {"name":"exec","arguments":{}}
+    </tool_call><|im_end|>
+    <|im_start|>user
+    <tool_response>
+    (no output)
+    </tool_response><|im_end|>
+    <|im_start|>assistant
+    Done: 3 lines.<|im_end|>
+    <|im_start|>assistant
+    "#);
     let said = rendered.tokens.iter().zip(&rendered.counts).filter(|(_, c)| **c).map(|(t, _)| *t);
     let said = String::from_utf8(tokenizer.decode(&said.collect::<Vec<u32>>())).unwrap();
-    insta::assert_snapshot!(said, @r#""#);
+    insta::assert_snapshot!(said, @r#"
+    Let me look.
+    <tool_call>
+    {"name":"exec","arguments":{"command":"grep -c 'a\\b' a.txt\n","timeout":3}}
+    </tool_call>
+    <tool_call>
+    {"name":"edit","arguments":{"edits":[{"newText":"\u0001z/","oldText":"x\ty"}],"path":"b"}}
+    </tool_call><|im_end|><tool_call>
+    {"name":"exec","arguments":{}}
+    </tool_call><|im_end|>Done: 3 lines.<|im_end|>
+    "#);
     // What a person writes cannot end a turn: the mark in the question is spelt out.
     let ends = rendered.tokens.iter().filter(|t| **t == tokenizer.marks().end_of_turn).count();
     assert_eq!(ends, 6);

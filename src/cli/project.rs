@@ -211,6 +211,40 @@ impl Sources for ProjectSources {
         self.objects.put_tree(&tree).map_err(kept)
     }
 
+    fn has_dir(&self, path: &str) -> Result<(), SourceError> {
+        let there = match self.locate(path)? {
+            Some(folder) => folder.is_dir(),
+            None => {
+                LIBRARY.get_dir(path.trim_start_matches("std/").trim_end_matches('/')).is_some()
+            }
+        };
+        if there { Ok(()) } else { Err(SourceError::Missing(path.to_string())) }
+    }
+
+    fn names(&self, path: &str) -> Vec<String> {
+        let mut names: Vec<String> = match self.locate(path) {
+            Ok(Some(folder)) => match std::fs::read_dir(folder) {
+                Ok(entries) => {
+                    entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect()
+                }
+                Err(_) => Vec::new(),
+            },
+            Ok(None) => LIBRARY
+                .get_dir(path.trim_start_matches("std").trim_matches('/'))
+                .map(|folder| {
+                    folder
+                        .entries()
+                        .iter()
+                        .filter_map(|entry| entry.path().file_name()?.to_str().map(str::to_string))
+                        .collect()
+                })
+                .unwrap_or_default(),
+            Err(_) => Vec::new(),
+        };
+        names.sort();
+        names
+    }
+
     fn env(&self, name: &str) -> Option<String> {
         std::env::var(name).ok()
     }

@@ -67,9 +67,9 @@ pub(super) fn run(args: &arguments::Run) -> Result<Exit, Failure> {
     };
     let written = outputs::write(&project, &plan, &ended, store.as_ref())?;
     if args.json {
-        tell_json(&engine, &plan, &ended, &*store, &written)?;
+        tell_json(&engine, &plan, &ended, &store, &written)?;
     } else {
-        tell(&plan, &ended, &*store, &written, began.elapsed(), args.quiet)?;
+        tell(&plan, &ended, &store, &written, began.elapsed(), args.quiet)?;
     }
     Ok(if ended.is_whole() {
         Exit::Done

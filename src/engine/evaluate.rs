@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use futures::future::BoxFuture;
 
-use crate::lang::{self, BinaryOp, Call, Expr, ExprKind, For, Table, Value};
+use crate::lang::{self, BinaryOp, Call, Expr, ExprKind, For, Function, Table, Value};
 use crate::store::Digest;
 
 use super::operator::{Args, CallError};
@@ -56,6 +56,21 @@ impl Scope {
     /// The scope with one more name.
     pub fn with(&self, name: &str, value: Value) -> Scope {
         Scope(Some(Arc::new(Binding { name: name.to_string(), value, outer: self.clone() })))
+    }
+
+    /// A function with the values of the names around it written into it.
+    fn close(&self, function: &Function) -> Function {
+        let mut bindings = Vec::new();
+        let mut scope = self;
+        while let Some(binding) = &scope.0 {
+            bindings.push((&binding.name, &binding.value));
+            scope = &binding.outer;
+        }
+        let mut around = lang::Scope::new();
+        for (name, value) in bindings.into_iter().rev() {
+            around.push(name, value.clone());
+        }
+        lang::close(function, &around)
     }
 
     fn get(&self, name: &str) -> Option<&Value> {
@@ -198,10 +213,11 @@ pub fn evaluate<'a>(
                 range(&from, &to, *inclusive)
             }
             ExprKind::Filter(rows, test) => {
+                let test = scope.close(test);
                 let rows = evaluate(caller, rows, scope).await?;
-                filter(caller, rows, test)
+                filter(caller, rows, &test)
             }
-            ExprKind::Function(function) => Ok(Value::Function(Arc::new((**function).clone()))),
+            ExprKind::Function(function) => Ok(Value::Function(Arc::new(scope.close(function)))),
             ExprKind::Call(call) => {
                 let mut args = Args::default();
                 for (name, arg) in &call.args {
@@ -267,11 +283,7 @@ fn range(from: &Value, to: &Value, inclusive: bool) -> Result<Value, Stop> {
 ///
 /// # Errors
 /// When a row cannot be read, or the test fails on one.
-pub fn filter(
-    caller: &dyn Caller,
-    rows: Value,
-    test: &crate::lang::Function,
-) -> Result<Value, Stop> {
+pub fn filter(caller: &dyn Caller, rows: Value, test: &Function) -> Result<Value, Stop> {
     let holds = |row: &Value| Ok::<_, Stop>(pure(lang::apply(test, row))?.as_bool() == Some(true));
     match rows {
         Value::Table(table) => {

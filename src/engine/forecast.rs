@@ -160,7 +160,8 @@ impl Ahead<'_> {
                 Ok(Seen::Value(value))
             }
             Err(Stop::Unknown) => {
-                told.will_run = 1;
+                // Without an operator there is nothing to run, only something to put together.
+                told.will_run = u64::from(told.operator.is_some());
                 Ok(Seen::Unknown)
             }
             Err(Stop::Failed(_)) => {

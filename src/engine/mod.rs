@@ -17,6 +17,6 @@ pub use call::{Limits, Operators};
 pub use evaluate::{Caller, Rows, Scope, Stop, evaluate, filter, flatten};
 pub use forecast::{Forecast, forecast};
 pub use log::{Event, RunInfo, RunLog, RunRecord, StageRecord, read_run, run_ids};
-pub use operator::{Args, CallError, Cancel, Context, Kind, Operator, Pool, read_value};
+pub use operator::{Args, CallError, Cancel, Context, Kind, Operator, Pool, Tell, read_value};
 pub use output::Place;
 pub use run::{Ended, Engine};

@@ -12,7 +12,7 @@ use super::value::Value;
 use super::walk::value_size;
 
 /// The most values that a constant may be made of.
-const MAX_CONSTANT: usize = 2_000_000;
+const MAX_CONSTANT: usize = 1_000_000;
 
 /// What folding may ask about the world; each answer is a value, or nothing when it is not known
 /// (yet), or a mistake.

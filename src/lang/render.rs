@@ -1,8 +1,12 @@
 //! Diagnostics as people see them: miette's drawing, with our codes.
 
+use std::borrow::Cow;
 use std::fmt;
 
-use miette::{GraphicalReportHandler, GraphicalTheme, LabeledSpan, NamedSource, ThemeStyles};
+use miette::{
+    GraphicalReportHandler, GraphicalTheme, LabeledSpan, MietteError, MietteSpanContents,
+    SourceCode, SourceSpan, SpanContents, ThemeStyles,
+};
 
 use super::diagnostic::{Diagnostic, Severity};
 use super::source::{FileId, SourceMap, Span};
@@ -16,70 +20,145 @@ pub fn render(diagnostic: &Diagnostic, sources: &SourceMap, width: usize, colour
     }
     let handler =
         GraphicalReportHandler::new_themed(theme).with_width(width.max(40)).with_links(false);
-    let report = Report::new(diagnostic, sources);
     let mut out = String::new();
-    if handler.render_report(&mut out, &report).is_err() {
-        // Drawing cannot fail on a String; should it ever, the words still reach the person.
-        out = format!("claw::{}\n\n  × {}\n", diagnostic.code, diagnostic.message);
+    for report in reports(diagnostic, sources) {
+        if handler.render_report(&mut out, &report).is_err() {
+            // Drawing cannot fail on a String; should it ever, the words still reach the person.
+            out.push_str(&format!("claw::{}\n\n  × {}\n", diagnostic.code, diagnostic.message));
+        }
     }
     out
 }
 
 /// A diagnostic in the form that miette draws.
 #[derive(Debug)]
-struct Report {
+struct Report<'a> {
     code: Option<String>,
-    severity: Option<miette::Severity>,
-    message: String,
-    help: Option<String>,
-    source: Option<NamedSource<String>>,
+    severity: miette::Severity,
+    message: &'a str,
+    help: Option<&'a str>,
+    source: Option<Text<'a>>,
     labels: Vec<LabeledSpan>,
-    elsewhere: Vec<Report>,
 }
 
-impl Report {
-    fn new(diagnostic: &Diagnostic, sources: &SourceMap) -> Report {
-        let mut files: Vec<FileId> = Vec::new();
-        for (span, _) in &diagnostic.labels {
-            if !files.contains(&span.file) {
-                files.push(span.file);
-            }
-        }
-        let mut snippets = files.into_iter().map(|file| {
-            let labels = diagnostic
-                .labels
-                .iter()
-                .filter(|(span, _)| span.file == file)
-                .map(|(span, label)| label_at(*span, label, sources.text(file)))
-                .collect();
-            let source = NamedSource::new(sources.path(file), sources.text(file).to_string());
-            (Some(source), labels)
-        });
-        let (source, labels) = snippets.next().unwrap_or((None, Vec::new()));
-        let elsewhere = snippets
-            .map(|(source, labels)| Report {
-                code: None,
-                severity: Some(miette::Severity::Advice),
-                message: "this belongs to it".to_string(),
-                help: None,
-                source,
-                labels,
-                elsewhere: Vec::new(),
-            })
-            .collect();
-        Report {
-            code: Some(format!("claw::{}", diagnostic.code)),
-            severity: Some(match diagnostic.severity {
-                Severity::Error => miette::Severity::Error,
-                Severity::Warning => miette::Severity::Warning,
-            }),
-            message: diagnostic.message.clone(),
-            help: diagnostic.help.clone(),
-            source,
-            labels,
-            elsewhere,
+/// A file's path and its text.
+#[derive(Debug)]
+struct Text<'a> {
+    path: &'a str,
+    text: Cow<'a, str>,
+}
+
+impl SourceCode for Text<'_> {
+    fn read_span<'a>(
+        &'a self,
+        span: &SourceSpan,
+        before: usize,
+        after: usize,
+    ) -> Result<Box<dyn SpanContents<'a> + 'a>, MietteError> {
+        let found = self.text.as_ref().read_span(span, before, after)?;
+        Ok(Box::new(MietteSpanContents::new_named(
+            self.path.to_string(),
+            found.data(),
+            *found.span(),
+            found.line(),
+            found.column(),
+            found.line_count(),
+        )))
+    }
+}
+
+/// The diagnostic with the snippet of its first file, then one more for each other file.
+fn reports<'a>(diagnostic: &'a Diagnostic, sources: &'a SourceMap) -> Vec<Report<'a>> {
+    let mut files: Vec<FileId> = Vec::new();
+    for (span, _) in &diagnostic.labels {
+        if !files.contains(&span.file) {
+            files.push(span.file);
         }
     }
+    let mut snippets = files.into_iter().map(|file| {
+        let labels = diagnostic
+            .labels
+            .iter()
+            .filter(|(span, _)| span.file == file)
+            .map(|(span, label)| label_at(*span, label, sources.text(file)))
+            .collect();
+        let (text, labels) = narrowed(sources.text(file), labels);
+        (Some(Text { path: sources.path(file), text }), labels)
+    });
+    let (source, labels) = snippets.next().unwrap_or((None, Vec::new()));
+    let first = Report {
+        code: Some(format!("claw::{}", diagnostic.code)),
+        severity: match diagnostic.severity {
+            Severity::Error => miette::Severity::Error,
+            Severity::Warning => miette::Severity::Warning,
+        },
+        message: &diagnostic.message,
+        help: diagnostic.help.as_deref(),
+        source,
+        labels,
+    };
+    let others = snippets.map(|(source, labels)| Report {
+        code: None,
+        severity: miette::Severity::Advice,
+        message: "and there",
+        help: None,
+        source,
+        labels,
+    });
+    [first].into_iter().chain(others).collect()
+}
+
+/// Lines longer than this many bytes are shown in part.
+const LONG_LINE: usize = 400;
+
+/// The text with its long lines cut down to what is around their first label. A line of a megabyte
+/// is no snippet, and padding past 65,535 columns makes the drawing itself panic.
+fn narrowed(text: &str, mut labels: Vec<LabeledSpan>) -> (Cow<'_, str>, Vec<LabeledSpan>) {
+    if text.split('\n').all(|line| line.len() <= LONG_LINE) {
+        return (Cow::Borrowed(text), labels);
+    }
+    let mut out = String::new();
+    let mut start = 0;
+    let mut moved: Vec<Option<LabeledSpan>> = labels.iter().map(|_| None).collect();
+    for line in text.split_inclusive('\n') {
+        let end = start + line.len();
+        let inside = |label: &LabeledSpan| {
+            (start..end).contains(&label.offset()) || (label.offset() == end && end == text.len())
+        };
+        let first = labels.iter().filter(|label| inside(label)).map(LabeledSpan::offset).min();
+        let body = line.trim_end_matches(['\n', '\r']);
+        // The part of the line that stays.
+        let mut from = 0;
+        let mut to = body.len();
+        if body.len() > LONG_LINE {
+            from = first.map_or(0, |first| (first - start).saturating_sub(LONG_LINE / 4));
+            from = from.min(body.len());
+            while !body.is_char_boundary(from) {
+                from -= 1;
+            }
+            to = (from + LONG_LINE).min(body.len());
+            while !body.is_char_boundary(to) {
+                to -= 1;
+            }
+        }
+        let mark = if from > 0 { "…" } else { "" };
+        let at = out.len() + mark.len();
+        out.push_str(mark);
+        out.push_str(&body[from..to]);
+        for (label, moved) in labels.iter().zip(&mut moved).filter(|(label, _)| inside(label)) {
+            let offset = (label.offset() - start).clamp(from, to) - from;
+            let length = label.len().min(to - from - offset);
+            let words = label.label().map(str::to_string);
+            *moved = Some(LabeledSpan::new(words, at + offset, length));
+        }
+        if to < body.len() {
+            out.push('…');
+        }
+        out.push_str(&line[body.len()..]);
+        start = end;
+    }
+    labels = moved.into_iter().flatten().collect();
+    (Cow::Owned(out), labels)
 }
 
 /// A label, its place moved into the text and onto whole characters.
@@ -99,39 +178,32 @@ fn label_at(span: Span, label: &str, text: &str) -> LabeledSpan {
     LabeledSpan::new(Some(label.to_string()), start, end - start)
 }
 
-impl fmt::Display for Report {
+impl fmt::Display for Report<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
+        f.write_str(self.message)
     }
 }
 
-impl std::error::Error for Report {}
+impl std::error::Error for Report<'_> {}
 
-impl miette::Diagnostic for Report {
+impl miette::Diagnostic for Report<'_> {
     fn code<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
         self.code.as_ref().map(|code| Box::new(code) as Box<dyn fmt::Display>)
     }
 
     fn severity(&self) -> Option<miette::Severity> {
-        self.severity
+        Some(self.severity)
     }
 
     fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
-        self.help.as_ref().map(|help| Box::new(help) as Box<dyn fmt::Display>)
+        self.help.map(|help| Box::new(help) as Box<dyn fmt::Display>)
     }
 
-    fn source_code(&self) -> Option<&dyn miette::SourceCode> {
-        self.source.as_ref().map(|source| source as &dyn miette::SourceCode)
+    fn source_code(&self) -> Option<&dyn SourceCode> {
+        self.source.as_ref().map(|source| source as &dyn SourceCode)
     }
 
     fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
         if self.labels.is_empty() { None } else { Some(Box::new(self.labels.iter().cloned())) }
-    }
-
-    fn related<'a>(&'a self) -> Option<Box<dyn Iterator<Item = &'a dyn miette::Diagnostic> + 'a>> {
-        if self.elsewhere.is_empty() {
-            return None;
-        }
-        Some(Box::new(self.elsewhere.iter().map(|report| report as &dyn miette::Diagnostic)))
     }
 }

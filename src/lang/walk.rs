@@ -183,8 +183,8 @@ pub(crate) fn value_size(value: &Value) -> Size {
     match value {
         Value::List(items) => items.iter().for_each(|item| size.hold(value_size(item))),
         Value::Record(fields) => fields.values().for_each(|field| size.hold(value_size(field))),
-        // Long texts count by the kilobyte.
-        Value::Str(text) => size.nodes += text.len() / 1024,
+        // Long texts count by their length, so that sizes stand for memory.
+        Value::Str(text) => size.nodes += text.len() / 64,
         _ => {}
     }
     size

@@ -229,12 +229,8 @@ fn parse_call(body: &str) -> ParsedCall {
     let broken = || ParsedCall { name: String::new(), arguments: body.into() };
     // The first value only: text after it is forgiven.
     let first = serde_json::Deserializer::from_str(body).into_iter::<Value>().next();
-    let Some(Ok(Value::Object(mut call))) = first else {
-        return broken();
-    };
-    let Some(Value::String(name)) = call.remove("name") else {
-        return broken();
-    };
+    let Some(Ok(Value::Object(mut call))) = first else { return broken() };
+    let Some(Value::String(name)) = call.remove("name") else { return broken() };
     if name.is_empty() {
         return broken();
     }

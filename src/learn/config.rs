@@ -203,6 +203,7 @@ impl Config {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may fail")]
 mod tests {
     use super::*;
 
@@ -210,21 +211,21 @@ mod tests {
     fn the_tiny_shape_survives_its_file() {
         let config = Config::tiny();
         assert_eq!(config.weights(), 664_640);
-        assert_eq!(Config::from_json(&config.to_json(1, 2)).unwrap(), config);
+        assert_eq!(Config::from_json(&config.to_json(1, 2)).expect("read"), config);
     }
 
     #[test]
     fn what_is_not_supported_is_named() {
         let mut value = Config::tiny().to_json(1, 2);
         value["tie_word_embeddings"] = json!(false);
-        let error = Config::from_json(&value).unwrap_err().to_string();
+        let error = Config::from_json(&value).expect_err("refused").to_string();
         assert!(error.contains("tie_word_embeddings"), "{error}");
         value["tie_word_embeddings"] = json!(true);
         value["model_type"] = json!("llama");
-        assert!(Config::from_json(&value).unwrap_err().to_string().contains("llama"));
+        assert!(Config::from_json(&value).expect_err("refused").to_string().contains("llama"));
         value["model_type"] = json!("qwen3");
         value["vocab_size"] = json!(900_000);
         value["hidden_size"] = json!(4096);
-        assert!(Config::from_json(&value).unwrap_err().to_string().contains("at most"));
+        assert!(Config::from_json(&value).expect_err("refused").to_string().contains("at most"));
     }
 }

@@ -8,9 +8,9 @@
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 
-use super::network::Network;
-use super::network::kernels::{self, Heads, dot, exp, softmax_row, vectorised};
+use super::network::kernels::{self, dot, exp, softmax_row, vectorised};
 use super::network::layout::LayerLayout;
+use super::network::{Network, heads};
 use super::trainer::unit;
 use super::{Checkpoint, Config};
 
@@ -260,7 +260,7 @@ impl Decoder {
     }
 
     fn feed(&self, cache: &mut Cache, tokens: &[u32]) {
-        let Network { config, layout, rope } = &self.network;
+        let Network { config, layout, .. } = &self.network;
         let (width, eps, count) = (config.width, config.eps as f32, tokens.len());
         let (queries, keys) = (config.query_width(), config.key_width());
         let past = cache.tokens.len();
@@ -282,16 +282,14 @@ impl Decoder {
             row.copy_from_slice(&embed[*token as usize * width..][..width]);
         }
         let gain = |range: &std::ops::Range<usize>| &self.weights[range.clone()];
-        for ((panels, at), kept) in self.layers.iter().zip(&layout.layers).zip(&mut cache.layers) {
+        let layers = self.layers.iter().zip(&layout.layers).zip(&mut cache.layers);
+        for (index, ((panels, at), kept)) in layers.enumerate() {
             let Rows { stream, normed, scales, qkv, rotated, .. } = &mut rows;
             kernels::rms_norm(normed, scales, stream, gain(&at.input_norm), eps);
             panels.qkv.apply(qkv, normed, false);
-            let (q, k) = super::network::heads(&self.network);
-            let mut turn = |which: Heads, norm| {
-                kernels::norm_and_rotate(rotated, scales, qkv, which, norm, eps, rope, &positions);
-            };
-            turn(q, gain(&at.q_norm));
-            turn(k, gain(&at.k_norm));
+            let (q, k) = heads(&self.network, &self.weights, index, &positions);
+            kernels::norm_and_rotate(rotated, scales, qkv, q);
+            kernels::norm_and_rotate(rotated, scales, qkv, k);
             for (rotated, qkv) in
                 rotated.chunks_exact(queries + keys).zip(qkv.chunks_exact(config.qkv_width()))
             {

@@ -20,6 +20,7 @@ mod checkpoint;
 mod config;
 mod decode;
 mod model;
+mod muon;
 mod network;
 mod optimiser;
 mod sft;

@@ -1,12 +1,15 @@
-//! AdamW with warm-up, cosine decay and clipping.
+//! The optimiser: warm-up and cosine decay, clipping, AdamW, and Muon for the matrices inside the
+//! network.
 //!
-//! Works on pieces of the flat buffers, none larger than [`PIECE`] and none across two tensors, in
-//! parallel; sums over pieces are added in the pieces' order, so threads do not reach the result.
+//! Works on pieces of the flat buffers in parallel: whole matrices for Muon, and pieces of at most
+//! [`PIECE`] elements of one tensor for AdamW. Sums over pieces are added in the pieces' order, so
+//! threads do not reach the result.
 
 use rayon::prelude::*;
 
+use super::muon;
 use super::network::kernels::{dot, vectorised};
-use super::network::layout::Layout;
+use super::network::layout::{Layout, Tensor};
 
 /// Elements of a piece at most.
 const PIECE: usize = 8192;
@@ -39,22 +42,31 @@ impl Schedule {
 
 /// What does not change from step to step.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Adam {
-    /// How slowly the mean of the gradients moves.
-    pub(crate) beta1: f64,
-    /// How slowly the mean of their squares moves.
-    pub(crate) beta2: f64,
+pub(crate) struct Method {
     /// Weight decay, of matrices only.
     pub(crate) decay: f64,
     /// The largest norm that the gradient may have; larger ones are scaled down to it.
     pub(crate) clip: f64,
+    /// How many times the rate Muon moves the matrices inside the network; 0 leaves them to AdamW.
+    pub(crate) muon: f64,
 }
 
-/// The state of AdamW.
+/// How slowly AdamW's means of the gradients and of their squares move. The second is lower than
+/// usual because trainings are short.
+const BETAS: (f64, f64) = (0.9, 0.98);
+
+/// How a piece is moved.
+#[derive(Clone, Copy)]
+enum Rule {
+    AdamW { decays: bool },
+    Muon { rows: usize, cols: usize },
+}
+
+/// The state of the optimiser.
 pub(crate) struct Optimiser {
-    adam: Adam,
-    /// Length of each piece, and whether it decays; in the order of the weights.
-    pieces: Vec<(usize, bool)>,
+    method: Method,
+    /// Length of each piece and its rule, in the order of the weights.
+    pieces: Vec<(usize, Rule)>,
     means: Vec<f32>,
     squares: Vec<f32>,
     gradient: Vec<f32>,
@@ -68,10 +80,10 @@ struct Part<'a> {
     means: &'a mut [f32],
     squares: &'a mut [f32],
     gradient: &'a [f32],
-    decays: bool,
+    rule: Rule,
 }
 
-/// The numbers of one update.
+/// The numbers of one update by AdamW.
 #[derive(Clone, Copy)]
 struct Update {
     beta1: f32,
@@ -87,16 +99,23 @@ struct Update {
 }
 
 impl Optimiser {
-    pub(crate) fn new(layout: &Layout, adam: Adam) -> Optimiser {
-        let pieces = layout.tensors.iter().flat_map(|tensor| {
-            let decays = tensor.is_matrix();
-            let starts = tensor.range.clone().step_by(PIECE);
-            let end = tensor.range.end;
-            starts.map(move |start| (PIECE.min(end - start), decays))
-        });
+    pub(crate) fn new(layout: &Layout, method: Method) -> Optimiser {
+        let mut pieces = Vec::new();
+        for Tensor { shape, range, inner, .. } in &layout.tensors {
+            match shape[..] {
+                [rows, cols] if *inner && method.muon > 0.0 => {
+                    pieces.push((range.len(), Rule::Muon { rows, cols }));
+                }
+                _ => {
+                    let rule = Rule::AdamW { decays: shape.len() == 2 };
+                    let starts = range.clone().step_by(PIECE);
+                    pieces.extend(starts.map(|start| (PIECE.min(range.end - start), rule)));
+                }
+            }
+        }
         Optimiser {
-            adam,
-            pieces: pieces.collect(),
+            method,
+            pieces,
             means: vec![0.0; layout.len],
             squares: vec![0.0; layout.len],
             gradient: vec![0.0; layout.len],
@@ -107,7 +126,37 @@ impl Optimiser {
     /// Adds the shards' gradients (leaving them 0 for the next step), clips, and moves the weights.
     /// Runs on the rayon pool that it is called in.
     pub(crate) fn step(&mut self, weights: &mut [f32], shards: &mut [&mut [f32]], rate: f64) {
-        // The same piece of every shard, together.
+        let norm = self.gather(shards);
+        let Method { decay, clip, muon } = self.method;
+        self.powers = (self.powers.0 * BETAS.0, self.powers.1 * BETAS.1);
+        let update = Update {
+            beta1: BETAS.0 as f32,
+            beta2: BETAS.1 as f32,
+            scale: if norm > clip { (clip / norm) as f32 } else { 1.0 },
+            rate: (rate / (1.0 - self.powers.0)) as f32,
+            correction: (1.0 / (1.0 - self.powers.1)) as f32,
+            keep: 1.0,
+        };
+        let keep = (1.0 - rate * decay) as f32;
+        let parts = self.parts(weights);
+        parts.into_par_iter().for_each_init(muon::Scratch::default, |scratch, part| {
+            let Part { weights, means, squares, gradient, rule } = part;
+            match rule {
+                Rule::AdamW { decays } => {
+                    let keep = if decays { keep } else { 1.0 };
+                    adam(weights, means, squares, gradient, Update { keep, ..update });
+                }
+                Rule::Muon { rows, cols } => {
+                    muon::gather(means, gradient, update.scale, scratch);
+                    let direction = muon::orthogonal(rows, cols, scratch);
+                    muon::apply(weights, direction, (rate * muon) as f32, keep);
+                }
+            }
+        });
+    }
+
+    /// Adds up the shards' gradients piece by piece; gives the norm of the sum.
+    fn gather(&mut self, shards: &mut [&mut [f32]]) -> f64 {
         let mut rests: Vec<&mut [f32]> = shards.iter_mut().map(|s| &mut **s).collect();
         let mut rest = self.gradient.as_mut_slice();
         let mut work = Vec::with_capacity(self.pieces.len());
@@ -125,38 +174,20 @@ impl Optimiser {
             work.push((sum, parts));
         }
         let norms: Vec<f64> =
-            work.into_par_iter().map(|(sum, mut parts)| gather(sum, &mut parts)).collect();
-        let norm = norms.iter().sum::<f64>().sqrt();
-
-        let Adam { beta1, beta2, decay, clip } = self.adam;
-        self.powers = (self.powers.0 * beta1, self.powers.1 * beta2);
-        let update = Update {
-            beta1: beta1 as f32,
-            beta2: beta2 as f32,
-            scale: if norm > clip { (clip / norm) as f32 } else { 1.0 },
-            rate: (rate / (1.0 - self.powers.0)) as f32,
-            correction: (1.0 / (1.0 - self.powers.1)) as f32,
-            keep: 1.0,
-        };
-        let keep = (1.0 - rate * decay) as f32;
-        let parts = self.parts(weights);
-        parts.into_par_iter().for_each(|part| {
-            let keep = if part.decays { keep } else { 1.0 };
-            let Part { weights, means, squares, gradient, .. } = part;
-            apply(weights, means, squares, gradient, Update { keep, ..update });
-        });
+            work.into_par_iter().map(|(sum, mut parts)| add_up(sum, &mut parts)).collect();
+        norms.iter().sum::<f64>().sqrt()
     }
 
     fn parts<'a>(&'a mut self, weights: &'a mut [f32]) -> Vec<Part<'a>> {
         let mut rest = (weights, &mut self.means[..], &mut self.squares[..], &self.gradient[..]);
         let mut parts = Vec::with_capacity(self.pieces.len());
-        for (len, decays) in &self.pieces {
+        for (len, rule) in &self.pieces {
             let (weights, w) = rest.0.split_at_mut(*len);
             let (means, m) = rest.1.split_at_mut(*len);
             let (squares, s) = rest.2.split_at_mut(*len);
             let (gradient, g) = rest.3.split_at(*len);
             rest = (w, m, s, g);
-            parts.push(Part { weights, means, squares, gradient, decays: *decays });
+            parts.push(Part { weights, means, squares, gradient, rule: *rule });
         }
         parts
     }
@@ -164,7 +195,7 @@ impl Optimiser {
 
 vectorised! {
     /// Adds one piece of all shards in their order, zeroes them, and gives the sum of squares.
-    fn gather(total: &mut [f32], shards: &mut [&mut [f32]]) -> f64 {
+    fn add_up(total: &mut [f32], shards: &mut [&mut [f32]]) -> f64 {
         total.fill(0.0);
         for shard in shards {
             for (t, s) in total.iter_mut().zip(shard.iter_mut()) {
@@ -177,7 +208,7 @@ vectorised! {
 }
 
 vectorised! {
-    fn apply(
+    fn adam(
         weights: &mut [f32], means: &mut [f32], squares: &mut [f32], gradient: &[f32],
         update: Update,
     ) {
@@ -211,8 +242,8 @@ mod tests {
     fn the_first_step_is_the_rate() {
         let config = Config { vocab: 10, width: 8, layers: 1, hidden: 8, ..Config::tiny() };
         let layout = Layout::new(&config);
-        let adam = Adam { beta1: 0.9, beta2: 0.98, decay: 0.0, clip: f64::MAX };
-        let mut optimiser = Optimiser::new(&layout, adam);
+        let method = Method { decay: 0.0, clip: f64::MAX, muon: 0.0 };
+        let mut optimiser = Optimiser::new(&layout, method);
         let mut weights = vec![0.0; layout.len];
         let sign = |i: usize| if i.is_multiple_of(3) { 1.0 } else { -1.0f32 };
         let mut a: Vec<f32> = (0..layout.len).map(|i| sign(i) * 0.2).collect();

@@ -8,8 +8,8 @@ use rand_chacha::rand_core::SeedableRng;
 use serde::{Deserialize, Serialize};
 
 use super::checkpoint::{Checkpoint, Curve, Stage};
-use super::optimiser::{Adam, Schedule};
-use super::trainer::{Example, Trainer, shuffle};
+use super::optimiser::{Method, Schedule};
+use super::trainer::{Example, Trainer, below, shuffle, unit};
 use super::{LearnError, Run, render};
 use crate::model::Message;
 
@@ -31,10 +31,16 @@ pub struct SftSettings {
     pub decay: f64,
     /// The largest norm of a gradient.
     pub clip: f64,
+    /// How many times the rate Muon moves the matrices inside the network; 0 leaves them to AdamW,
+    /// which moves all else.
+    pub muon: f64,
     /// Tokens of a conversation at most; longer ones are dropped, and counted.
     pub longest: usize,
     /// Decides the order of the conversations.
     pub seed: u64,
+    /// The share of tokens in what the assistant reads, but never writes, that noise replaces: a
+    /// model that has seen its lessons in few wordings must not hang on any one word of them.
+    pub blur: f64,
     /// What the data is, by name: digests and the like, for the record only.
     #[serde(default)]
     pub data: BTreeMap<String, String>,
@@ -50,8 +56,10 @@ impl Default for SftSettings {
             floor: 0.05,
             decay: 0.05,
             clip: 1.0,
+            muon: 3.0,
             longest: 512,
             seed: 0,
+            blur: 0.15,
             data: BTreeMap::new(),
         }
     }
@@ -102,15 +110,21 @@ pub fn fine_tune(
         steps: settings.steps,
         floor: settings.floor,
     };
-    let adam = Adam { beta1: 0.9, beta2: 0.98, decay: settings.decay, clip: settings.clip };
+    let SftSettings { decay, clip, muon, .. } = *settings;
     let mut order = Epochs { count: examples.len(), seed: settings.seed, epoch: 0, rest: vec![] };
-    let mut trainer = Trainer::new(&base.config, base.weights.clone(), adam, run)?;
+    let mut trainer =
+        Trainer::new(&base.config, base.weights.clone(), Method { decay, clip, muon }, run)?;
+    let mut random = ChaCha8Rng::seed_from_u64(settings.seed);
+    random.set_stream(u64::MAX);
     let (mut curve, mut seen) = (Curve::new(settings.steps), 0);
     for step in 0..settings.steps {
         if (run.cancel)() {
             return Err(LearnError::Cancelled { step, steps: settings.steps });
         }
-        let batch: Vec<&Example> = (0..settings.batch).map(|_| &examples[order.next()]).collect();
+        let batch: Vec<Example> = (0..settings.batch)
+            .map(|_| blurred(&examples[order.next()], base, settings.blur, &mut random))
+            .collect();
+        let batch: Vec<&Example> = batch.iter().collect();
         seen += batch.iter().map(|e| e.tokens.len() as u64).sum::<u64>();
         let loss = trainer.step(&batch, schedule.at(step))?;
         curve.push(loss);
@@ -126,6 +140,35 @@ pub fn fine_tune(
     let mut history = base.history.clone();
     history.push(stage);
     Ok(Checkpoint { weights: trainer.into_weights(), history, ..base.clone() })
+}
+
+/// The example with some tokens of its wording replaced by noise. Tokens that the assistant writes
+/// anywhere in it stay, because it may copy them from there; so do marks and what follows them up to
+/// the end of the line (whose turn it is).
+fn blurred(example: &Example, base: &Checkpoint, share: f64, random: &mut ChaCha8Rng) -> Example {
+    let mut example = example.clone();
+    if share <= 0.0 {
+        return example;
+    }
+    let tokens = &mut example.tokens;
+    let marks = base.tokenizer.marks();
+    let mut written = vec![false; base.config.vocab];
+    for (token, counts) in tokens.iter().zip(&example.counts) {
+        written[*token as usize] |= counts;
+    }
+    let newline = base.tokenizer.encode("\n");
+    let mut header = false;
+    for (token, counts) in tokens.iter_mut().zip(&example.counts) {
+        if *token >= marks.end_of_text {
+            header = true;
+        } else if newline.contains(token) {
+            header = false;
+        } else if !header && !counts && !written[*token as usize] && f64::from(unit(random)) < share
+        {
+            *token = below(random, marks.end_of_text as usize) as u32;
+        }
+    }
+    example
 }
 
 /// Indices of examples, every one once an epoch, in an order drawn for the epoch.

@@ -7,7 +7,7 @@ use rayon::prelude::*;
 
 use super::network::layout::Layout;
 use super::network::{Arena, Network, Pack, backward, forward};
-use super::optimiser::{Adam, Optimiser};
+use super::optimiser::{Method, Optimiser};
 use super::{Config, LearnError, Run};
 
 /// One sequence to learn from.
@@ -54,7 +54,7 @@ impl Trainer {
     pub(crate) fn new(
         config: &Config,
         weights: Vec<f32>,
-        adam: Adam,
+        method: Method,
         run: &Run<'_>,
     ) -> Result<Trainer, LearnError> {
         let network = Network::new(config);
@@ -67,7 +67,7 @@ impl Trainer {
             .map_err(|e| LearnError::Threads { threads, cause: e.to_string() })?;
         let shard = || Shard { gradients: vec![0.0; network.layout.len], ..Shard::default() };
         Ok(Trainer {
-            optimiser: Optimiser::new(&network.layout, adam),
+            optimiser: Optimiser::new(&network.layout, method),
             shards: (0..Trainer::SHARDS).map(|_| shard()).collect(),
             network,
             weights,

@@ -78,9 +78,9 @@ async fn lines_stand_by_model_and_group() {
     let order: Vec<(String, String)> =
         lines.iter().map(|line| (text(line, "model"), text(line, "group"))).collect();
     let groups = ["seen", "unseen", "fix_json", "rename", "sum_csv"];
-    let expected: Vec<(String, String)> = ["base", "student"]
+    let expected: Vec<(String, String)> = groups
         .iter()
-        .flat_map(|model| groups.map(|group| (model.to_string(), group.to_string())))
+        .flat_map(|group| ["base", "student"].map(|model| (model.to_string(), group.to_string())))
         .collect();
     assert_eq!(order, expected);
 

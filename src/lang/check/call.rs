@@ -38,7 +38,9 @@ impl Checker<'_> {
                     None => match prelude() {
                         Some(place) => place,
                         None => {
-                            self.no_function(&call.name);
+                            if !self.module.broken.contains(name) {
+                                self.no_function(&call.name);
+                            }
                             return self.skip(call, span);
                         }
                     },
@@ -103,6 +105,9 @@ impl Checker<'_> {
         let target = &world.modules[used.module?];
         if let Some(place) = target.defs.get(&name.text) {
             return Some(*place);
+        }
+        if target.broken.contains(&name.text) {
+            return None;
         }
         let known = || target.defs.keys().map(String::as_str);
         self.tell(
@@ -261,9 +266,14 @@ impl Checker<'_> {
         for arg in &call.args {
             let is_taken = taken.iter().flatten().any(|other| std::ptr::eq(*other, arg));
             if !is_taken {
+                let near = arg
+                    .name
+                    .as_ref()
+                    .and_then(|name| nearest(&name.text, slots.iter().map(|slot| slot.name)));
+                let slot = slots.iter().find(|slot| Some(slot.name) == near);
                 let rows = self.rows.len();
                 self.rows.push(Type::Unknown);
-                self.expr(&arg.value, None);
+                self.expr(&arg.value, slot.map(|slot| slot.ty).filter(|ty| !has_vars(ty)));
                 self.rows.truncate(rows);
             }
         }

@@ -13,7 +13,6 @@ use crate::lang::program::{Call, Expr, ExprKind, For, Function, Stage};
 use crate::lang::source::Span;
 use crate::lang::walk::MAX_TREE;
 
-use super::declare::is_constant;
 use super::infer::Checker;
 use super::world::{Signature, World};
 
@@ -93,13 +92,11 @@ impl<'w> Expander<'w> {
                 None => Expr { kind: self.operator(call, stage, depth), ..expr },
             },
             ExprKind::For(each) => {
-                let mut bound = false;
                 let generators = each
                     .generators
                     .into_iter()
                     .map(|(name, rows)| {
                         // Rows that depend on an earlier generator belong to its row.
-                        bound = bound || rows.has_free_locals();
                         let rows = if rows.has_free_locals() {
                             self.row(rows, depth + 1)
                         } else {
@@ -280,6 +277,11 @@ impl<'w> Expander<'w> {
         self.written = self.written.saturating_add(result.size().nodes);
         result
     }
+}
+
+/// Whether an expression is known before anything runs and without any row.
+fn is_constant(kind: &ExprKind) -> bool {
+    !matches!(kind, ExprKind::Stage(_) | ExprKind::Local(_) | ExprKind::Call(_) | ExprKind::For(_))
 }
 
 /// Whether an expression need not be a stage of its own: a constant, a stage, a parameter, or a

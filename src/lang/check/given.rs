@@ -1,6 +1,6 @@
 //! Values that are given from outside, as text: `-p people=100`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::lang::diagnostic::Diagnostic;
 use crate::lang::fold::retyped;
@@ -9,7 +9,8 @@ use crate::lang::source::{FileId, Span};
 use crate::lang::syntax::{ast, lone_expression};
 use crate::lang::types::Type;
 
-use super::infer::{Checker, Place, coerced};
+use super::form::coerced;
+use super::infer::{Checker, Place};
 use super::world::{Module, World};
 
 /// Reads a parameter's value. Its places are all `span`, where the parameter is declared. Nothing
@@ -26,6 +27,7 @@ pub(in crate::lang) fn given(text: &str, ty: &Type, span: Span) -> Result<Expr, 
         folder: String::new(),
         library: false,
         ast: ast::Module::default(),
+        broken: BTreeSet::new(),
         uses: BTreeMap::new(),
         types: BTreeMap::new(),
         values: BTreeMap::new(),

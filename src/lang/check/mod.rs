@@ -7,15 +7,22 @@
 
 mod builtin;
 mod call;
+mod constants;
 mod declare;
+mod defs;
 mod expand;
+mod fields;
 mod fit;
+mod form;
 mod given;
 mod infer;
+mod literals;
+mod lookup;
 mod names;
 mod operators;
 pub(super) mod order;
 mod policy;
+mod resolve;
 mod world;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -31,7 +38,7 @@ use super::value::Value;
 use infer::{Checker, Place};
 use names::Names;
 use order::order;
-use world::{Global, GlobalKind, World};
+use world::{GlobalKind, World};
 
 pub(super) use fit::noun;
 pub(super) use given::given;
@@ -128,20 +135,20 @@ fn stages(world: &mut World, ast: &ast::Module, found: &mut Vec<Diagnostic>) -> 
     }
     let annotations: Vec<Option<Type>> = items
         .iter()
-        .map(|(stage, _)| stage.ty.as_ref().map(|ty| declare::resolve(world, 0, ty, false, found)))
+        .map(|(stage, _)| stage.ty.as_ref().map(|ty| resolve::resolve(world, 0, ty, false, found)))
         .collect();
     // All stages have a type from the start, so that those in a circle are known to each other.
     for ((stage, _), annotation) in items.iter().zip(&annotations) {
-        let ty = annotation.clone().unwrap_or(Type::Unknown);
-        let global = Global { kind: GlobalKind::Stage, ty, span: stage.name.span };
-        world.modules[0].values.entry(stage.name.text.clone()).or_insert(global);
+        if let (Some(global), Some(ty)) =
+            (world.modules[0].values.get_mut(&stage.name.text), annotation)
+        {
+            global.ty = ty.clone();
+        }
     }
     let mut checked: BTreeMap<usize, Stage> = BTreeMap::new();
-    let mut inlined = 0;
     for place in order.sorted {
         let (stage, doc) = items[place];
         let mut checker = Checker::new(world, 0, Place::Stage, found);
-        checker.inlined = inlined;
         let value = match &annotations[place] {
             Some(wanted) => {
                 let what = format!("stage `{}`", stage.name.text);
@@ -151,7 +158,6 @@ fn stages(world: &mut World, ast: &ast::Module, found: &mut Vec<Diagnostic>) -> 
         };
         let value_ty = checker.bounded(value.ty.clone(), stage.name.span);
         let policy = checker.policy(&stage.policy);
-        inlined = checker.inlined;
         // The type that it really has says more than the one that was asked for.
         let ty = match (&annotations[place], value_ty) {
             (Some(wanted), Type::Unknown) => wanted.clone(),
@@ -171,8 +177,9 @@ fn stages(world: &mut World, ast: &ast::Module, found: &mut Vec<Diagnostic>) -> 
         let policy =
             policy.into_iter().map(|(name, of)| (name, fold(of, &mut Nothing, found))).collect();
         let name = stage.name.text.clone();
+        let expr = fold(value, &mut Nothing, found);
         let checked_stage =
-            Stage { name, doc: doc.to_string(), expr: value, ty, policy, span: stage.name.span };
+            Stage { name, doc: doc.to_string(), expr, ty, policy, span: stage.name.span };
         checked.insert(place, checked_stage);
     }
     checked.into_values().collect()
@@ -188,6 +195,7 @@ fn outputs(world: &World, ast: &ast::Module, found: &mut Vec<Diagnostic>) -> Vec
         let values = &world.modules[0].values;
         match values.get(&name.text).map(|global| &global.kind) {
             Some(GlobalKind::Stage) => {}
+            None if world.modules[0].broken.contains(&name.text) => continue,
             other => {
                 let stages = || {
                     let stages =
@@ -293,7 +301,9 @@ fn files(
     });
     let defaults = params.iter().filter_map(|param| param.default.as_ref());
     let exprs = stages.iter().map(|stage| &stage.expr);
+    // Constants first: a file is missing where it is named, not where the name is used.
     let mut open: Vec<&Expr> = constants.chain(defaults).chain(exprs).collect();
+    open.reverse();
     while let Some(expr) = open.pop() {
         open.extend(expr.children());
         let ExprKind::Source(kind, path) = &expr.kind else {
@@ -363,7 +373,9 @@ pub(super) fn missing(
 
 /// What a file uses and never asks for.
 fn unused(world: &World, found: &mut Vec<Diagnostic>) {
-    for module in world.modules.iter().filter(|module| !module.library) {
+    // What did not parse may have been what asks for it.
+    let whole = |module: &&world::Module| !module.library && module.broken.is_empty();
+    for module in world.modules.iter().filter(whole) {
         for (alias, used) in &module.uses {
             if used.module.is_some() && !used.asked.get() {
                 found.push(

@@ -107,39 +107,38 @@ pub(super) fn in_one_line(names: &[&str]) -> String {
     names.iter().chain(names.first()).copied().collect::<Vec<_>>().join(" → ")
 }
 
-/// The circle, drawn:
+/// The circle, drawn; `verb` says what each does to the next:
 ///
 /// ```text
 /// ╭─▶ a
 /// │   ↓ needs
 /// │   b
-/// ╰───╯
+/// ╰───╯ needs
 /// ```
-pub(super) fn drawn(names: &[&str]) -> String {
-    let needs = "│   ↓ needs";
+pub(super) fn drawn(names: &[&str], verb: &str) -> String {
     let mut lines = Vec::new();
     for (i, name) in names.iter().enumerate() {
         if i > 0 {
-            lines.push(needs.to_string());
+            lines.push(format!("│   ↓ {verb}"));
         }
         lines.push(format!("{}{name}", if i == 0 { "╭─▶ " } else { "│   " }));
     }
-    lines.push("╰───╯ needs".to_string());
+    lines.push(format!("╰───╯ {verb}"));
     lines.join("\n")
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::order;
 
     #[test]
     fn sorts_and_finds_circles() {
-        let order = super::order(&[vec![1], vec![], vec![3], vec![4], vec![2, 3], vec![2]]);
-        assert_eq!(order.sorted[..2], [1, 0]);
-        assert_eq!(order.circles, [vec![2, 3, 4]]);
-        assert_eq!(super::order(&[vec![0]]).circles, [vec![0]]);
+        let found = order(&[vec![1], vec![], vec![3], vec![4], vec![2, 3], vec![2]]);
+        assert_eq!(found.sorted[..2], [1, 0]);
+        assert_eq!(found.circles, [vec![2, 3, 4]]);
+        assert_eq!(order(&[vec![0]]).circles, [vec![0]]);
         let chain: Vec<Vec<usize>> =
             (0..100_000).map(|i| if i < 99_999 { vec![i + 1] } else { vec![] }).collect();
-        assert_eq!(super::order(&chain).sorted[0], 99_999);
+        assert_eq!(order(&chain).sorted[0], 99_999);
     }
 }

@@ -1,7 +1,7 @@
 //! The files of a program: finding, reading and parsing them.
 
 use std::cell::Cell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::lang::diagnostic::{Diagnostic, did_you_mean, listed};
@@ -31,6 +31,9 @@ pub(super) struct World {
     pub(super) signatures: Vec<Signature>,
     /// The names of the modules in `std/`, for offering the nearest.
     pub(super) library: Vec<String>,
+    /// How many parts constants have added to the program so far: they are written out wherever
+    /// they are named.
+    pub(super) inlined: Cell<usize>,
 }
 
 /// One file.
@@ -44,6 +47,8 @@ pub(super) struct Module {
     /// Whether it belongs to the language's own library.
     pub(super) library: bool,
     pub(super) ast: ast::Module,
+    /// What it would declare if it parsed; it stands for anything.
+    pub(super) broken: BTreeSet<String>,
     /// What its `use`s name, by the name that it uses.
     pub(super) uses: BTreeMap<String, Used>,
     pub(super) types: BTreeMap<String, Type>,
@@ -280,13 +285,14 @@ impl World {
             }
         };
         let file = self.sources.add(path, text.clone());
-        let ast = syntax::module(&text, file, found);
+        let mut ast = syntax::module(&text, file, found);
         let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
         self.modules.push(Module {
             path: path.to_string(),
             name: stem(path),
             folder: folder.to_string(),
             library: path.starts_with("std/"),
+            broken: std::mem::take(&mut ast.broken),
             ast,
             uses: BTreeMap::new(),
             types: BTreeMap::new(),
@@ -311,7 +317,7 @@ impl World {
                 "E0106",
                 format!("files use each other: {}", in_one_line(&names)),
             )
-            .help(format!("{}\nmove what both need into a third file", drawn(&names)));
+            .help(format!("{}\nmove what both need into a third file", drawn(&names, "uses")));
             for (i, place) in circle.iter().enumerate() {
                 let next = circle[(i + 1) % circle.len()];
                 let uses = &self.modules[*place].uses;

@@ -3,6 +3,8 @@
 //! It owns its text and knows its places, so that it outlives the source (for the formatter and the
 //! editor). Literals keep their value; how they were written can be read from the source by span.
 
+use std::collections::BTreeSet;
+
 use crate::lang::program::{BinaryOp, UnaryOp};
 use crate::lang::source::Span;
 
@@ -13,6 +15,8 @@ pub(crate) struct Module {
     pub(crate) doc: String,
     /// Its declarations in order, broken ones left out.
     pub(crate) items: Vec<Item>,
+    /// The names that broken declarations were going to declare: they are known, with any type.
+    pub(crate) broken: BTreeSet<String>,
     /// Every `//` comment, in order: the formatter puts them back by position.
     pub(crate) comments: Vec<Span>,
 }

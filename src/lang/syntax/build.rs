@@ -41,11 +41,30 @@ pub(crate) fn module(text: &str, file: FileId, found: &mut Vec<Diagnostic>) -> M
     for pair in pairs.clone().flatten().filter(|pair| pair.as_rule() == Rule::COMMENT) {
         module.comments.push(builder.span(&pair));
     }
-    for pair in pairs.flat_map(Pair::into_inner) {
+    let mut pairs = pairs.flat_map(Pair::into_inner).peekable();
+    while let Some(pair) = pairs.next() {
         match pair.as_rule() {
             Rule::module_doc => push_line(&mut module.doc, pair.as_str(), "//!"),
-            Rule::item => module.items.extend(builder.item(pair)),
-            Rule::bad_item => builder.bad_item(&pair),
+            Rule::item => {
+                let start = pair.as_span().start();
+                let end = start + pair.as_str().trim_end().len();
+                // What goes on behind an item on its last line is a part of it that did not parse.
+                let rest = pairs.next_if(|next| {
+                    next.as_rule() == Rule::bad_item
+                        && !text[end..next.as_span().start()].contains('\n')
+                });
+                match rest {
+                    Some(rest) => {
+                        let text = &text[start..rest.as_span().end()];
+                        module.broken.extend(builder.bad_item(text, start));
+                    }
+                    None => module.items.extend(builder.item(pair)),
+                }
+            }
+            Rule::bad_item => {
+                let start = pair.as_span().start();
+                module.broken.extend(builder.bad_item(pair.as_str(), start));
+            }
             _ => {}
         }
     }
@@ -149,21 +168,30 @@ impl Builder<'_> {
         Name { text: pair.as_str().to_string(), span: self.span(pair) }
     }
 
-    /// Parses a broken declaration alone, to learn what is wrong with it.
-    fn bad_item(&mut self, pair: &Pair<'_, Rule>) {
-        let text = pair.as_str().trim_end();
-        let offset = self.offset + pair.as_span().start();
-        match parse(Rule::lone_item, text, self.file, offset) {
+    /// Parses a broken declaration alone, to learn what is wrong with it. Gives the name that it
+    /// was going to declare.
+    fn bad_item(&mut self, text: &str, offset: usize) -> Option<String> {
+        let text = text.trim_end();
+        match parse(Rule::lone_item, text, self.file, self.offset + offset) {
             Err(diagnostic) => self.tell(diagnostic),
             // It parses alone, but not where it stands.
             Ok(_) => {
-                let span = self.span(pair);
+                let start = (self.offset + offset) as u32;
+                let span = Span { file: self.file, start, end: start + 3 };
                 self.tell(
                     Diagnostic::error("E0004", "this does not belong here")
-                        .at(Span { end: span.start + 3, ..span }, "not expected here")
+                        .at(span, "not expected here")
                         .help("`//!` comments stand at the top of the file"),
                 );
             }
+        }
+        let line = text.lines().find(|line| !line.starts_with("//"))?;
+        let words = line.split(|c: char| !c.is_alphanumeric() && c != '_');
+        let mut words =
+            words.filter(|word| !word.is_empty() && !matches!(*word, "secret" | "extern"));
+        match words.next()? {
+            "param" | "let" | "type" | "def" | "stage" => words.next().map(str::to_string),
+            _ => None,
         }
     }
 
@@ -374,5 +402,27 @@ impl Builder<'_> {
             }
         };
         TypeExpr { kind, span }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn comments_are_kept_by_place() {
+        let text = "//! doc\n// a\nstage x = [ // b\n  \"// no\", {n: 1 // c\n}.n\n] //// d\n/// doc\n\
+                    let y = f(a: 1) // e";
+        let mut found = Vec::new();
+        let module = module(text, FileId(0), &mut found);
+        assert_eq!(found, []);
+        let comments: Vec<&str> = module
+            .comments
+            .iter()
+            .map(|span| &text[span.start as usize..span.end as usize])
+            .collect();
+        assert_eq!(comments, ["// a", "// b", "// c", "//// d", "// e"]);
+        assert_eq!((module.items.len(), module.doc.as_str()), (2, "doc"));
+        assert_eq!(module.items[1].doc, "doc");
     }
 }

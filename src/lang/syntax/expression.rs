@@ -34,24 +34,24 @@ enum Infix {
     Range { inclusive: bool },
 }
 
-fn infix(rule: Rule) -> (u8, Infix) {
+fn infix(sign: &str) -> (u8, Infix) {
     use BinaryOp as B;
-    let (level, op) = match rule {
-        Rule::or_word => (OR, B::Or),
-        Rule::and_word => (AND, B::And),
-        Rule::in_word => (COMPARE, B::In),
-        Rule::equal => (COMPARE, B::Equal),
-        Rule::not_equal => (COMPARE, B::NotEqual),
-        Rule::less_equal => (COMPARE, B::LessEqual),
-        Rule::greater_equal => (COMPARE, B::GreaterEqual),
-        Rule::less => (COMPARE, B::Less),
-        Rule::greater => (COMPARE, B::Greater),
-        Rule::range_inclusive => return (RANGE, Infix::Range { inclusive: true }),
-        Rule::range_exclusive => return (RANGE, Infix::Range { inclusive: false }),
-        Rule::plus => (SUM, B::Add),
-        Rule::minus => (SUM, B::Subtract),
-        Rule::times => (PRODUCT, B::Multiply),
-        Rule::divide => (PRODUCT, B::Divide),
+    let (level, op) = match sign {
+        "or" => (OR, B::Or),
+        "and" => (AND, B::And),
+        "in" => (COMPARE, B::In),
+        "==" => (COMPARE, B::Equal),
+        "!=" => (COMPARE, B::NotEqual),
+        "<=" => (COMPARE, B::LessEqual),
+        ">=" => (COMPARE, B::GreaterEqual),
+        "<" => (COMPARE, B::Less),
+        ">" => (COMPARE, B::Greater),
+        "..=" => return (RANGE, Infix::Range { inclusive: true }),
+        ".." => return (RANGE, Infix::Range { inclusive: false }),
+        "+" => (SUM, B::Add),
+        "-" => (SUM, B::Subtract),
+        "*" => (PRODUCT, B::Multiply),
+        "/" => (PRODUCT, B::Divide),
         _ => (PRODUCT, B::Remainder),
     };
     (level, Infix::Binary(op))
@@ -111,10 +111,7 @@ impl Builder<'_> {
         // Whether `left` is a comparison without brackets around it, which the next one continues.
         let mut chain = false;
         while let Some(next) = tokens.peek() {
-            let Some(sign) = next.clone().into_inner().next() else {
-                break;
-            };
-            let (at, op) = infix(sign.as_rule());
+            let (at, op) = infix(next.as_str());
             if at < level {
                 break;
             }
@@ -176,7 +173,7 @@ impl Builder<'_> {
             return self.operand(token);
         }
         let start = self.span(&token);
-        let not = token.into_inner().any(|sign| sign.as_rule() == Rule::not_word);
+        let not = token.as_str() == "not";
         let (op, binds) = if not { (UnaryOp::Not, NOT) } else { (UnaryOp::Negate, NEGATE) };
         let of = self.climb(tokens, binds.max(level), whole);
         let span = to(start, of.span);
@@ -279,11 +276,7 @@ impl Builder<'_> {
             Rule::true_word => ExprKind::Bool(true),
             Rule::false_word => ExprKind::Bool(false),
             Rule::null_word => ExprKind::Null,
-            Rule::int => self.literal(literal::int(text), span),
-            Rule::float => self.literal(literal::float(text), span),
-            Rule::percent => self.literal(literal::percent(text), span),
-            Rule::quantity => self.literal(literal::quantity(text), span),
-            Rule::money => self.literal(literal::money(text), span),
+            Rule::number => self.literal(literal::number(text), span),
             Rule::raw => one(&text[2..text.len() - 1]),
             Rule::raw_long => {
                 let inner = text[4..text.len() - 3].to_string();

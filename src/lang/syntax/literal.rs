@@ -13,8 +13,27 @@ fn bad(message: impl Into<String>) -> BadLiteral {
     BadLiteral { message: message.into(), help: None }
 }
 
+/// A number, by what it looks like.
+pub(super) fn number(text: &str) -> Result<ExprKind, BadLiteral> {
+    let digits = |c: char| c.is_ascii_digit() || c == '_';
+    if text.starts_with('$') {
+        return money(text);
+    }
+    if text.ends_with('%') {
+        return percent(text);
+    }
+    let rest = text.trim_start_matches(|c| digits(c) || c == '.');
+    let exponent = rest.strip_prefix(['e', 'E']).map(|rest| rest.trim_start_matches(['+', '-']));
+    match exponent {
+        _ if rest.is_empty() && !text.contains('.') => int(text),
+        _ if rest.is_empty() => float(text),
+        Some(power) if !power.is_empty() && power.chars().all(digits) => float(text),
+        _ => quantity(text),
+    }
+}
+
 /// `1_000`
-pub(super) fn int(text: &str) -> Result<ExprKind, BadLiteral> {
+fn int(text: &str) -> Result<ExprKind, BadLiteral> {
     let number = text.replace('_', "").parse();
     number.map(ExprKind::Int).map_err(|_| BadLiteral {
         message: format!("`{text}` is too large for an int"),
@@ -23,12 +42,12 @@ pub(super) fn int(text: &str) -> Result<ExprKind, BadLiteral> {
 }
 
 /// `0.7`, `1e-3`
-pub(super) fn float(text: &str) -> Result<ExprKind, BadLiteral> {
+fn float(text: &str) -> Result<ExprKind, BadLiteral> {
     finite(text).map(ExprKind::Float)
 }
 
 /// `20%`
-pub(super) fn percent(text: &str) -> Result<ExprKind, BadLiteral> {
+fn percent(text: &str) -> Result<ExprKind, BadLiteral> {
     let share = finite(text.trim_end_matches('%'))?;
     Ok(ExprKind::Percent(share / 100.0))
 }
@@ -41,7 +60,7 @@ fn finite(text: &str) -> Result<f64, BadLiteral> {
 }
 
 /// `$2.50`
-pub(super) fn money(text: &str) -> Result<ExprKind, BadLiteral> {
+fn money(text: &str) -> Result<ExprKind, BadLiteral> {
     let amount = text.trim_start_matches('$');
     exactly(amount, 1_000_000).map(ExprKind::Money).ok_or_else(|| BadLiteral {
         message: format!("`{text}` is not an amount of money"),
@@ -65,7 +84,7 @@ const TIMES: &[(&str, i64)] =
     &[("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
 
 /// `512MiB`, `20s`
-pub(super) fn quantity(text: &str) -> Result<ExprKind, BadLiteral> {
+fn quantity(text: &str) -> Result<ExprKind, BadLiteral> {
     let split = text.find(|c: char| !matches!(c, '0'..='9' | '_' | '.')).unwrap_or(text.len());
     let (number, unit) = text.split_at(split);
     let whole = |factor: i64, smallest: &str| {

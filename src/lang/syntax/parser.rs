@@ -71,7 +71,6 @@ fn symbol(rule: Rule) -> Option<&'static str> {
         | Rule::operand
         | Rule::primary
         | Rule::prefix
-        | Rule::not_word
         | Rule::if_expr
         | Rule::for_expr
         | Rule::round
@@ -81,46 +80,25 @@ fn symbol(rule: Rule) -> Option<&'static str> {
         | Rule::raw_long
         | Rule::raw
         | Rule::long_text
-        | Rule::money
-        | Rule::percent
-        | Rule::quantity
-        | Rule::float
-        | Rule::int
+        | Rule::number
         | Rule::digits
-        | Rule::decimal
         | Rule::exponent
-        | Rule::exponent_only
+        | Rule::unit
         | Rule::true_word
         | Rule::false_word
         | Rule::null_word
         | Rule::for_word
         | Rule::if_word => "an expression",
         Rule::text => "a string",
-        Rule::infix
-        | Rule::or_word
-        | Rule::and_word
-        | Rule::equal
-        | Rule::not_equal
-        | Rule::less_equal
-        | Rule::greater_equal
-        | Rule::less
-        | Rule::greater
-        | Rule::range_inclusive
-        | Rule::range_exclusive
-        | Rule::plus
-        | Rule::minus
-        | Rule::times
-        | Rule::divide
-        | Rule::remainder => "an operator",
+        Rule::infix => "an operator",
         Rule::in_word => "`in`",
         // After an operand these are always possible and never what was forgotten.
-        Rule::call | Rule::index | Rule::field | Rule::question => return None,
+        Rule::call | Rule::index | Rule::field | Rule::question | Rule::hole => return None,
         Rule::dot => "`.`",
         Rule::arg => "an argument",
         Rule::generator => "`name in rows`",
         Rule::entry => "a field such as `name: value`",
         Rule::quote | Rule::chunk | Rule::escape | Rule::braces | Rule::stray => "`\"`",
-        Rule::hole => "`{ … }`",
         Rule::long_quote | Rule::long_chunk => "`\"\"\"`",
         Rule::word | Rule::name | Rule::field_name => "a name",
         Rule::reserved | Rule::end | Rule::WHITESPACE => return None,
@@ -153,17 +131,17 @@ fn in_words(err: &Error<Rule>, text: &str, file: FileId, offset: usize) -> Diagn
         return too_deep(span);
     };
     let mut expected: BTreeSet<&str> = positives.iter().filter_map(|rule| symbol(*rule)).collect();
-    // What ends or continues an expression is only worth telling when nothing else was possible.
-    if expected.len() > 1 {
-        expected.remove("the end");
+    // What may always go on is only worth telling when nothing else was possible.
+    if expected.contains("`\"`") {
+        expected.remove("`{`");
     }
-    if expected.len() > 2 {
-        expected.remove("an operator");
-        expected.remove("`in`");
-        expected.remove("`where`");
-    }
-    if expected.len() > 1 && at < text.len() {
-        expected.remove("`with`");
+    let may_end = expected.remove("the end");
+    for possible in
+        ["`(`", "`[`", "`.`", "`as`", "`with`", "`where`", "`in`", "an operator", "`|`", "`->`"]
+    {
+        if expected.len() > 1 || may_end {
+            expected.remove(possible);
+        }
     }
     let expected: Vec<&str> = expected.into_iter().collect();
     let expected = match expected.as_slice() {
@@ -172,12 +150,15 @@ fn in_words(err: &Error<Rule>, text: &str, file: FileId, offset: usize) -> Diagn
         [most @ .., last] => Some(format!("{} or {last}", most.join(", "))),
     };
     let (found_text, place) = match found {
+        "" if at < text.len() => {
+            ("the end of the line".to_string(), "something is missing here".to_string())
+        }
         "" => ("the end of the declaration".to_string(), "something is missing here".to_string()),
         found => (format!("`{found}`"), "not expected here".to_string()),
     };
     let message = match expected {
         Some(expected) => format!("expected {expected}, found {found_text}"),
-        None => format!("{found_text} does not go on from here"),
+        None => format!("{found_text} does not belong here"),
     };
     Diagnostic::error("E0004", message).at(span, place).maybe_help(habit(found, &text[..at]))
 }

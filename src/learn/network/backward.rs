@@ -85,21 +85,14 @@ pub(crate) fn backward(
             &mut arena.d_qkv,
             &mut arena.d_scores,
         );
-        let (query_heads, key_heads) = heads(network);
+        let (query_heads, key_heads) = heads(network, weights, index, &pack.positions);
         for (which, gain, scales) in
             [(query_heads, &at.q_norm, &layer.q_scales), (key_heads, &at.k_norm, &layer.k_scales)]
         {
-            kernels::norm_and_rotate_back(
-                &mut arena.d_qkv,
-                &mut gradients[gain.clone()],
-                &mut arena.d_rotated,
-                &layer.qkv,
-                scales,
-                which,
-                &weights[gain.clone()],
-                &network.rope,
-                &pack.positions,
-            );
+            let d_gain = &mut gradients[gain.clone()];
+            let d_rotated = &mut arena.d_rotated;
+            let d_qkv = &mut arena.d_qkv;
+            kernels::norm_and_rotate_back(d_qkv, d_gain, d_rotated, &layer.qkv, scales, which);
         }
         let d_qkv = View::dense(&arena.d_qkv, rows, qkv);
         let normed = View::dense(&layer.normed, rows, width);

@@ -39,8 +39,9 @@ pub(crate) fn forward(
         let qkv = config.qkv_width();
         let normed = View::dense(&layer.normed, rows, width);
         product(&mut layer.qkv, qkv, normed, dense(&at.qkv, qkv, width), false);
-        let (q_gain, k_gain) = (&weights[at.q_norm.clone()], &weights[at.k_norm.clone()]);
-        rotate(network, layer, q_gain, k_gain, pack);
+        let (queries, keys) = heads(network, weights, index, &pack.positions);
+        kernels::norm_and_rotate(&mut layer.rotated, &mut layer.q_scales, &layer.qkv, queries);
+        kernels::norm_and_rotate(&mut layer.rotated, &mut layer.k_scales, &layer.qkv, keys);
         attend(network, layer, pack);
 
         let queries = config.query_width();
@@ -86,26 +87,29 @@ fn keep_scored(buffer: &mut Vec<f32>, width: usize, pack: &Pack) {
     buffer.truncate(pack.scored.len() * width);
 }
 
-/// Where the queries and the keys of a row lie before and after their rotation.
-pub(crate) fn heads(network: &Network) -> (Heads, Heads) {
-    let config = &network.config;
+/// The heads of queries and those of keys, before and after their rotation.
+pub(crate) fn heads<'a>(
+    network: &'a Network,
+    weights: &'a [f32],
+    layer: usize,
+    positions: &'a [u32],
+) -> (Heads<'a>, Heads<'a>) {
+    let Network { config, layout, rope } = network;
     let (queries, keys) = (config.query_width(), config.key_width());
+    let at = &layout.layers[layer];
     let query = Heads {
         heads: config.heads,
         from: 0,
         in_step: config.qkv_width(),
         to: 0,
         out_step: queries + keys,
+        gain: &weights[at.q_norm.clone()],
+        eps: config.eps as f32,
+        rope,
+        positions,
     };
-    (query, Heads { heads: config.kv_heads, from: queries, to: queries, ..query })
-}
-
-fn rotate(network: &Network, layer: &mut LayerArena, q_gain: &[f32], k_gain: &[f32], pack: &Pack) {
-    let (queries, keys) = heads(network);
-    let (eps, rope, at) = (network.config.eps as f32, &network.rope, &pack.positions);
-    let LayerArena { qkv, rotated, q_scales, k_scales, .. } = layer;
-    kernels::norm_and_rotate(rotated, q_scales, qkv, queries, q_gain, eps, rope, at);
-    kernels::norm_and_rotate(rotated, k_scales, qkv, keys, k_gain, eps, rope, at);
+    let gain = &weights[at.k_norm.clone()];
+    (query, Heads { heads: config.kv_heads, from: queries, to: queries, gain, ..query })
 }
 
 /// Attention, a block of queries of one head of one sequence at a time.

@@ -74,7 +74,6 @@ fn agree(config: &Config) {
     assert_eq!(found.len(), 2 + 11 * config.layers);
     for (name, measured, gradient) in found {
         let error = (measured - gradient).abs() / gradient;
-        eprintln!("{name} {measured} {gradient}");
         assert!(error < 0.02, "{name}: measured {measured}, gradient {gradient}");
     }
 }

@@ -15,13 +15,16 @@ pub(crate) fn is_wide() -> bool {
 macro_rules! vectorised {
     ($(#[$meta:meta])* $vis:vis fn $name:ident($($arg:ident: $kind:ty),* $(,)?) $(-> $out:ty)? $body:block) => {
         $(#[$meta])*
+        #[allow(clippy::too_many_arguments, reason = "kernels take their buffers one by one")]
         $vis fn $name($($arg: $kind),*) $(-> $out)? {
             #[inline(always)]
+            #[allow(clippy::too_many_arguments, reason = "as above")]
             fn plain($($arg: $kind),*) $(-> $out)? $body
 
             #[cfg(target_arch = "x86_64")]
             {
                 #[target_feature(enable = "avx2,fma")]
+                #[allow(clippy::too_many_arguments, reason = "as above")]
                 fn wide($($arg: $kind),*) $(-> $out)? {
                     plain($($arg),*)
                 }
@@ -198,23 +201,28 @@ impl Rope {
     }
 }
 
-/// Which heads of a row to normalise and rotate: `heads` of them from column `from` of the input
-/// (rows of `in_step`) to column `to` of the output (rows of `out_step`).
+/// Heads to normalise and rotate: `heads` of them in each row, from column `from` of the input (rows
+/// of `in_step`) to column `to` of the output (rows of `out_step`).
 #[derive(Clone, Copy)]
-pub(crate) struct Heads {
+pub(crate) struct Heads<'a> {
     pub(crate) heads: usize,
     pub(crate) from: usize,
     pub(crate) in_step: usize,
     pub(crate) to: usize,
     pub(crate) out_step: usize,
+    pub(crate) gain: &'a [f32],
+    pub(crate) eps: f32,
+    pub(crate) rope: &'a Rope,
+    /// The position of each row.
+    pub(crate) positions: &'a [u32],
 }
 
 vectorised! {
     /// Normalises each head of each row and rotates it by the row's position.
     pub(crate) fn norm_and_rotate(
-        out: &mut [f32], scales: &mut [f32], x: &[f32], which: Heads, gain: &[f32], eps: f32,
-        rope: &Rope, positions: &[u32],
+        out: &mut [f32], scales: &mut [f32], x: &[f32], which: Heads<'_>,
     ) {
+        let Heads { gain, eps, rope, positions, .. } = which;
         let (dim, half) = (gain.len(), gain.len() / 2);
         for (row, position) in positions.iter().enumerate() {
             let (cos, sin) = rope.at(*position as usize);
@@ -240,8 +248,9 @@ vectorised! {
     /// in place on the way.
     pub(crate) fn norm_and_rotate_back(
         dx: &mut [f32], dgain: &mut [f32], dout: &mut [f32], x: &[f32], scales: &[f32],
-        which: Heads, gain: &[f32], rope: &Rope, positions: &[u32],
+        which: Heads<'_>,
     ) {
+        let Heads { gain, rope, positions, .. } = which;
         let (dim, half) = (gain.len(), gain.len() / 2);
         for (row, position) in positions.iter().enumerate() {
             let (cos, sin) = rope.at(*position as usize);

@@ -29,6 +29,8 @@ pub(crate) struct Tensor {
     /// Rows and columns; one number for a vector.
     pub(crate) shape: Vec<usize>,
     pub(crate) range: Range<usize>,
+    /// Whether it is a matrix inside a layer: not the embedding, and no gain.
+    pub(crate) inner: bool,
     /// Whether it writes into the residual stream, which makes it start smaller.
     pub(crate) residual: bool,
 }
@@ -59,7 +61,8 @@ impl Layout {
             let range = at..at + shape.iter().product::<usize>();
             at = range.end;
             let residual = name.ends_with("o_proj.weight") || name.ends_with("down_proj.weight");
-            tensors.push(Tensor { name, shape: shape.to_vec(), range: range.clone(), residual });
+            let (inner, shape) = (name.contains("_proj."), shape.to_vec());
+            tensors.push(Tensor { name, shape, range: range.clone(), inner, residual });
             range
         };
         let (width, hidden) = (config.width, config.hidden);

@@ -225,9 +225,7 @@ impl Tokenizer {
             if symbols[at].id != left || after == NONE || symbols[after].id != right {
                 continue;
             }
-            let Some((_, id)) = self.merges.get(&(left, right)) else {
-                continue;
-            };
+            let Some((_, id)) = self.merges.get(&(left, right)) else { continue };
             let beyond = symbols[after].after;
             symbols[at].id = *id;
             symbols[at].after = beyond;
