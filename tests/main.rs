@@ -11,6 +11,7 @@
 mod project;
 
 mod agent;
+mod cli;
 mod engine;
 mod families;
 mod lang;

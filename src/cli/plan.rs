@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use crate::engine::{self, Forecast, StageRecord};
-use crate::plan::{PartKind, Reason};
+use crate::engine::{self, Forecast, RunRecord};
+use crate::plan::{PartKind, Plan, Reason};
 use crate::store::Snapshot;
 
 use super::project::Project;
@@ -17,28 +17,45 @@ pub(super) fn plan(args: &arguments::Plan) -> Result<Exit, Failure> {
     let store = Arc::new(Snapshot::open(&project.store())?);
     let pipeline = load::bind(&project, &entry, &args.pipeline, store.clone())?;
     let plan = load::plan(pipeline, &args.only)?;
-    let before = last_stages(&project, &entry);
+    let last = last_run(&project, &entry);
+    let before = last.as_ref().map(|run| run.stages.clone()).unwrap_or_default();
+    let changed = last.map(|run| changed_params(&run, &plan)).unwrap_or_default();
     let operators = load::operators(true)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .build()
         .map_err(|err| Failure::work(format!("starting the runtime: {err}")))?;
     let stages = runtime.block_on(engine::forecast(&plan, &operators, store, &before))?;
     if args.json {
-        print::json(&json!({ "pipeline": entry, "stages": stages }));
+        print::json(&json!({ "pipeline": entry, "params": changed, "stages": stages }));
     } else {
+        if !changed.is_empty() {
+            print::line(&format!("Since the last run: {}.\n", changed.join(", ")));
+        }
         print::out(&tell(&stages));
     }
     Ok(Exit::Done)
 }
 
-/// The stages of the last run of this pipeline that left them.
-fn last_stages(project: &Project, entry: &str) -> Vec<StageRecord> {
+/// The last run of this pipeline that left its stages.
+fn last_run(project: &Project, entry: &str) -> Option<RunRecord> {
     engine::run_ids(&project.store())
         .iter()
         .filter_map(|id| engine::read_run(&project.store(), id, false))
         .find(|run| run.info.pipeline == entry && !run.stages.is_empty())
-        .map(|run| run.stages)
-        .unwrap_or_default()
+}
+
+/// Parameters that differ from those of a run, each as `people 80 → 81`.
+fn changed_params(run: &RunRecord, plan: &Plan) -> Vec<String> {
+    let mut changed = Vec::new();
+    for (name, value) in &plan.pipeline.params {
+        let now = value.to_json();
+        match run.info.params.iter().find(|(other, _)| other == name) {
+            Some((_, was)) if *was == now => {}
+            Some((_, was)) => changed.push(format!("{name} {was} → {now}")),
+            None => changed.push(format!("{name} is new")),
+        }
+    }
+    changed
 }
 
 fn tell(stages: &[Forecast]) -> String {

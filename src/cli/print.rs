@@ -97,6 +97,9 @@ pub(super) fn columns(heads: &[String], rows: &[Vec<String>]) -> String {
     text
 }
 
+/// Characters of a cell at most.
+const CELL: usize = 120;
+
 /// A value in few words, for a cell of a table.
 pub(super) fn cell(value: &Value) -> String {
     let text = match value {
@@ -118,8 +121,8 @@ pub(super) fn cell(value: &Value) -> String {
         other => String::from_utf8_lossy(&other.encode()).into_owned(),
     };
     let text = safe(&text).replace(['\n', '\t'], " ");
-    if text.chars().count() > 60 {
-        format!("{}…", text.chars().take(59).collect::<String>())
+    if text.chars().count() > CELL {
+        format!("{}…", text.chars().take(CELL - 1).collect::<String>())
     } else {
         text
     }

@@ -147,6 +147,18 @@ impl Ahead<'_> {
         stage: &crate::lang::Stage,
         told: &mut Forecast,
     ) -> Result<Seen, CallError> {
+        if let ExprKind::List(items) = &stage.expr.kind
+            && told.operator.is_none()
+        {
+            // A list such as `[base, student]` is known item by item.
+            let mut rows = Vec::new();
+            for item in items {
+                let item = evaluate(&self.caller(), item, Scope::default()).await.ok();
+                rows.push(item.and_then(|item| self.store.put(&item.encode()).ok()));
+            }
+            told.cached = rows.len() as u64;
+            return Ok(Seen::Rows(rows));
+        }
         let caller = self.caller();
         match evaluate(&caller, &stage.expr, Scope::default()).await {
             Ok(value) => {

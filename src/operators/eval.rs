@@ -184,8 +184,8 @@ fn report(runs: &[Graded], apart: &BTreeSet<String>, seed: u64) -> Value {
                 ("group", Value::from(group)),
                 ("tasks", Value::from(tasks)),
                 ("difference", Value::Float(difference)),
-                ("low", Value::Float(low)),
-                ("high", Value::Float(high)),
+                ("difference_low", Value::Float(low)),
+                ("difference_high", Value::Float(high)),
                 ("p", Value::Float(p)),
                 ("verdict", Value::Str(verdict)),
             ])

@@ -141,7 +141,9 @@ fn catch_up(
         let length = std::fs::metadata(pack::path(folder, *pack)).map_or(0, |meta| meta.len());
         *offset <= length
     });
-    if known.is_none() && !packs.is_empty() {
+    let length =
+        |pack: u32| std::fs::metadata(pack::path(folder, pack)).map_or(0, |meta| meta.len());
+    if known.is_none() && packs.iter().any(|pack| length(*pack) > 0) {
         notices.push("the index was missing or out of date and was made anew".to_string());
     }
     let (first, from) = known.unwrap_or((1, 0));

@@ -8,6 +8,10 @@ use rustix::fs::{FlockOperation, flock};
 
 use super::objects::StoreError;
 
+/// How often, and how many milliseconds apart, the lock is tried. A process that was just started
+/// by the holder shares its lock until it begins its own program; that passes in a moment.
+const TRIES: (u32, u64) = (20, 15);
+
 /// Held while a process writes to the store; the system lets go of it when the process dies.
 pub(super) struct Lock {
     _file: File,
@@ -26,7 +30,7 @@ impl Lock {
             .truncate(false)
             .open(&path)
             .map_err(io)?;
-        if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+        if !wait_for(&file) {
             let mut holder = String::new();
             let _ = file.read_to_string(&mut holder);
             let holder = holder.trim();
@@ -38,4 +42,16 @@ impl Lock {
         writeln!(file, "process {} ({who})", std::process::id()).map_err(io)?;
         Ok(Lock { _file: file })
     }
+}
+
+fn wait_for(file: &File) -> bool {
+    for attempt in 0..TRIES.0 {
+        if attempt > 0 {
+            std::thread::sleep(std::time::Duration::from_millis(TRIES.1));
+        }
+        if flock(file, FlockOperation::NonBlockingLockExclusive).is_ok() {
+            return true;
+        }
+    }
+    false
 }

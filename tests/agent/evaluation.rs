@@ -111,7 +111,7 @@ async fn models_are_compared_on_the_same_tasks_and_in_words() {
     assert_eq!(seen.get("base"), Some(&Value::str("base")));
     assert_eq!(seen.get("model"), Some(&Value::str("student")));
     assert_eq!(seen.get("tasks"), Some(&Value::Int(27)));
-    assert!(number(seen, "low") > 0.8);
+    assert!(number(seen, "difference_low") > 0.8);
     // No drawn pattern of 27 is as extreme: 1 in 10,001, twice that for the first of two comparisons.
     assert!((number(seen, "p") - 2.0 / 10_001.0).abs() < 1e-12);
     // All patterns of 13: two of 8,192.
