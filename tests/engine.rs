@@ -324,6 +324,32 @@ fn a_stage_past_its_tolerance_ends_the_run_and_keeps_what_is_done() {
 }
 
 #[test]
+fn a_gate_that_does_not_hold_stops_before_the_rest() {
+    let text = |gate: &str| {
+        format!(
+            "use std/toy
+stage numbers = for i in 998..=1040 {{ toy.number(n: i) }}
+stage tried = for x in numbers {{ toy.flaky(of: x) }}
+  with {{ canary: 4, gate: {gate}, on_error: keep }}
+output tried"
+        )
+    };
+    let folder = tempfile::tempdir().expect("a folder");
+    let toys = Toys::new(0, 1);
+    let (ended, store) = run(folder.path(), &toys, &text(".failed_share < 20%"), 2);
+    assert!(!ended.is_whole());
+    assert!(ended.failures[0].1.contains("gate"), "{:?}", ended.failures);
+    assert_eq!(toys.calls("toy.flaky"), 4, "the first four rows, of which at most two work");
+    drop(store);
+    let (ended, _store) = run(folder.path(), &toys, &text(".rows == 4"), 2);
+    assert!(ended.is_whole(), "{:?}", ended.failures);
+    assert!(
+        (4 + 41..=4 + 43).contains(&toys.calls("toy.flaky")),
+        "what had worked is not repeated"
+    );
+}
+
+#[test]
 fn only_what_an_output_needs_is_run() {
     let folder = tempfile::tempdir().expect("a folder");
     let toys = Toys::new(0, 1);

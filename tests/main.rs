@@ -21,3 +21,4 @@ mod rooms;
 mod sandbox;
 mod stats;
 mod store;
+mod values;

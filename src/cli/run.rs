@@ -27,6 +27,7 @@ pub(super) fn run(args: &arguments::Run) -> Result<Exit, Failure> {
     }
     let pipeline = load::bind(&project, &entry, &args.pipeline, store.clone())?;
     refuse_unsandboxed(&pipeline, args.allow_unsandboxed)?;
+    refuse_executors(&pipeline)?;
     for name in &args.refresh {
         load::known(&pipeline, name)?;
     }
@@ -122,6 +123,20 @@ fn refuse_unsandboxed(pipeline: &Pipeline, allowed: bool) -> Result<(), Failure>
                 "stage `{}` uses sandbox(\"local\"), which runs commands that a model wrote on \
                  this machine without isolation\n  help: use sandbox(\"process\"), or pass \
                  `--allow-unsandboxed` if you accept that",
+                stage.name
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Every stage runs on this machine; asking for another place must not be passed over in silence.
+fn refuse_executors(pipeline: &Pipeline) -> Result<(), Failure> {
+    for stage in &pipeline.stages {
+        if let Some(executor) = stage.policy().executor {
+            return Err(Failure::input(format!(
+                "stage `{}` asks for the executor `{executor}`, which this claw does not have\n  \
+                 help: leave `executor` out to run it on this machine",
                 stage.name
             )));
         }

@@ -18,10 +18,10 @@ use crate::store::{Digest, Entry, Objects, Receipt, Results, Snapshot};
 
 use super::call::Operators;
 use super::evaluate::{Caller, Rows, Scope, Stop, evaluate, flatten};
+use super::job::table_rows;
 use super::log::StageRecord;
 use super::operator::{Args, CallError, Context, Kind, Pool, read_value};
 use super::output::keep_value;
-use super::run::table_rows;
 
 /// What a run would do with one stage.
 #[derive(Debug, Clone, Serialize)]

@@ -7,6 +7,7 @@ mod board;
 mod call;
 mod evaluate;
 mod forecast;
+mod job;
 mod log;
 mod operator;
 mod output;

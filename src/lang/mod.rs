@@ -12,6 +12,7 @@
 mod bind;
 mod check;
 mod codes;
+mod decode;
 mod diagnostic;
 mod eval;
 mod fold;

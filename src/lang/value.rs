@@ -151,60 +151,7 @@ impl Value {
         bytes: &[u8],
         table: &dyn Fn(&Digest) -> Option<Table>,
     ) -> Result<Value, BadValue> {
-        let json: serde_json::Value =
-            serde_json::from_slice(bytes).map_err(|err| BadValue(err.to_string()))?;
-        Value::from_encoded(json, table)
-    }
-
-    fn from_encoded(
-        json: serde_json::Value,
-        table: &dyn Fn(&Digest) -> Option<Table>,
-    ) -> Result<Value, BadValue> {
-        use serde_json::Value as Json;
-        Ok(match json {
-            Json::Null => Value::Null,
-            Json::Bool(truth) => Value::Bool(truth),
-            Json::Number(number) => match number.as_i64() {
-                Some(int) => Value::Int(int),
-                None => Value::Float(
-                    number.as_f64().ok_or_else(|| BadValue(format!("number {number}")))?,
-                ),
-            },
-            Json::String(text) => Value::Str(text),
-            Json::Array(items) => Value::List(
-                items
-                    .into_iter()
-                    .map(|item| Value::from_encoded(item, table))
-                    .collect::<Result<_, _>>()?,
-            ),
-            Json::Object(fields) => {
-                let digest = |key: &str| -> Option<Result<Digest, BadValue>> {
-                    let text = fields.get(key)?.as_str()?;
-                    Some(text.parse().map_err(|_| BadValue(format!("digest {text}"))))
-                };
-                if let Some(digest) = digest("$file") {
-                    let name = fields.get("name").and_then(Json::as_str).unwrap_or("").to_string();
-                    return Ok(Value::File { digest: digest?, name });
-                }
-                if let Some(digest) = digest("$dir") {
-                    return Ok(Value::Dir(digest?));
-                }
-                if let Some(digest) = digest("$table") {
-                    let digest = digest?;
-                    let rows = table(&digest).ok_or_else(|| BadValue(format!("table {digest}")))?;
-                    return Ok(Value::Table(Arc::new(rows)));
-                }
-                Value::Record(
-                    fields
-                        .into_iter()
-                        .map(|(key, field)| {
-                            let key = key.strip_prefix('$').map(str::to_string).unwrap_or(key);
-                            Ok((key, Value::from_encoded(field, table)?))
-                        })
-                        .collect::<Result<_, BadValue>>()?,
-                )
-            }
-        })
+        super::decode::decode(bytes, table)
     }
 
     /// The value of plain JSON, as a model or a file gives it: no `$` record is special.

@@ -1,0 +1,522 @@
+//! The work of one stage in a run: rows as they come, or one value when everything is there.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Instant;
+
+use futures::future::BoxFuture;
+use petgraph::graph::NodeIndex;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+use crate::lang::{
+    self, CacheUse, Expr, ExprKind, For, Function, OnError, Policy, Stage, Type, Value, references,
+};
+use crate::plan::{Plan, stage_key};
+use crate::store::{Digest, Objects, Receipt, Results};
+
+use super::board::State;
+use super::call::{RowCaller, Shared};
+use super::evaluate::{Rows, Scope, Stop, evaluate, flatten};
+use super::log::Event;
+use super::operator::{CallError, read_value};
+use super::output::{End, Next, Output, Place, keep_value};
+
+/// Rows of one stage that may be in flight at once when its policy does not say.
+const IN_FLIGHT: usize = 64;
+
+/// One stage's work in a run.
+pub(super) struct Job {
+    plan: Arc<Plan>,
+    shared: Arc<Shared>,
+    node: NodeIndex,
+    line: usize,
+    policy: Arc<Policy>,
+    output: Arc<Output>,
+    /// The row failures that the policy does not forgive.
+    failure: std::sync::Mutex<Option<String>>,
+    /// Set when no further row should start.
+    give_up: AtomicBool,
+    /// Rows that were started, those that a condition left out among them.
+    started: AtomicU64,
+}
+
+/// The key of a stage whose inputs are all complete.
+pub(super) fn known_key(stage: &Stage, shared: &Shared) -> Option<Digest> {
+    let mut upstream = std::collections::HashMap::new();
+    for name in references(&stage.expr) {
+        match shared.outputs.get(&name)?.ended()? {
+            End::Value(digest) => upstream.insert(name, digest),
+            End::Nothing => return None,
+        };
+    }
+    let version = |operator: &str| shared.operators.version(operator);
+    Some(stage_key(&stage.expr, &version, &|name| upstream[name]))
+}
+
+/// The rows of a kept result, read from the first bytes of its encoding where it is a table.
+pub(super) fn row_count(objects: &dyn Objects, result: &Digest) -> u64 {
+    match objects.get(result) {
+        Ok(bytes) => table_rows(&bytes).unwrap_or(1),
+        Err(_) => 0,
+    }
+}
+
+/// The number of rows in the encoding of a table value, without reading the table.
+pub(super) fn table_rows(encoded: &[u8]) -> Option<u64> {
+    let text = std::str::from_utf8(encoded).ok()?;
+    let rest = text.strip_prefix("{\"$table\":\"")?;
+    rest.split_once("\"rows\":")?.1.strip_suffix('}')?.parse().ok()
+}
+
+impl Job {
+    /// The work of the stage at `node`, whose line on the board is number `line`.
+    pub(super) fn new(
+        plan: &Arc<Plan>,
+        shared: &Arc<Shared>,
+        node: NodeIndex,
+        line: usize,
+        policy: Policy,
+    ) -> Job {
+        let output = shared.outputs[&plan.stage(node).name].clone();
+        Job {
+            plan: plan.clone(),
+            shared: shared.clone(),
+            node,
+            line,
+            policy: Arc::new(policy),
+            output,
+            failure: Default::default(),
+            give_up: AtomicBool::new(false),
+            started: AtomicU64::new(0),
+        }
+    }
+
+    pub(super) fn stage(&self) -> &Stage {
+        self.plan.stage(self.node)
+    }
+
+    fn board(&self) -> &super::board::Line {
+        &self.shared.board.lines[self.line]
+    }
+
+    fn caller(&self) -> RowCaller {
+        RowCaller {
+            shared: self.shared.clone(),
+            line: self.line,
+            policy: self.policy.clone(),
+            ran: AtomicBool::new(false),
+        }
+    }
+
+    /// Makes the stage; says why it has no result when that is its own fault.
+    pub(super) async fn work(self: &Arc<Self>) -> Option<String> {
+        let made = match &self.stage().expr.kind {
+            ExprKind::For(_) => self.rows().await,
+            _ => self.one().await,
+        };
+        let count = self.board().count();
+        let (result, message) = match made {
+            Ok((digest, _)) => (Some(digest), None),
+            Err(CallError::Cancelled) => (None, None),
+            Err(err) => (None, Some(err.to_string())),
+        };
+        let rows = result.map_or(0, |digest| row_count(&*self.shared.store, &digest));
+        self.board().set(if result.is_some() { State::Done } else { State::Failed });
+        self.shared.log.write(&Event::StageEnded {
+            stage: self.stage().name.clone(),
+            rows,
+            ran: count.ran,
+            cached: count.cached,
+            failed: count.failed,
+            result,
+        });
+        self.output.end(result.map_or(End::Nothing, End::Value));
+        message
+    }
+
+    /// A stage that is not a `for`: one value, made when everything it reads is complete.
+    async fn one(self: &Arc<Self>) -> Result<(Digest, u64), CallError> {
+        for name in references(&self.stage().expr) {
+            self.shared.outputs[&name].digest().await?;
+        }
+        if let Some(result) = self.look_up()? {
+            let rows = row_count(&*self.shared.store, &result);
+            self.board().total.store(rows, Ordering::Relaxed);
+            self.board().cached.store(rows, Ordering::Relaxed);
+            return Ok((result, rows));
+        }
+        self.board().total.store(1, Ordering::Relaxed);
+        self.board().set(State::Running);
+        let began = Instant::now();
+        let caller = self.caller();
+        let stage = self.stage();
+        match evaluate(&caller, &stage.expr, Scope::default()).await {
+            Ok(value) => {
+                let is_table = matches!(stage.ty, Type::List(_));
+                let (digest, rows) = keep_value(&*self.shared.store, value, is_table)?;
+                let line = self.board();
+                line.total.store(rows, Ordering::Relaxed);
+                let ran = caller.ran.load(Ordering::Relaxed);
+                let counter = if ran { &line.ran } else { &line.cached };
+                counter.store(rows, Ordering::Relaxed);
+                if ran {
+                    self.shared.log.write(&Event::Row {
+                        stage: stage.name.clone(),
+                        place: Vec::new(),
+                        rows: vec![digest],
+                        took_ms: began.elapsed().as_millis() as u64,
+                    });
+                }
+                self.keep(digest, began)?;
+                Ok((digest, rows))
+            }
+            Err(Stop::Failed(err)) => {
+                if !matches!(err, CallError::Cancelled) {
+                    self.board().failed.fetch_add(1, Ordering::Relaxed);
+                    self.put_aside(&Vec::new(), &err, None);
+                }
+                Err(err)
+            }
+            Err(Stop::Unknown) => Err(CallError::row("a run met a value that is not known")),
+        }
+    }
+
+    /// A `for` stage: rows as they come.
+    async fn rows(self: &Arc<Self>) -> Result<(Digest, u64), CallError> {
+        let ExprKind::For(each) = &self.stage().expr.kind else {
+            return Err(CallError::row("not a `for` stage"));
+        };
+        let began = Instant::now();
+        let in_flight = self.policy.concurrency.unwrap_or(IN_FLIGHT);
+        let flight = Arc::new(Semaphore::new(in_flight));
+        let mut tasks = JoinSet::new();
+        let started = self.start_rows(each, &flight, &mut tasks).await;
+        while tasks.join_next().await.is_some() {}
+        if let Some(message) = self.lock_failure().clone() {
+            return Err(CallError::row(message));
+        }
+        started?;
+        if self.shared.cancel.is_cancelled() {
+            return Err(CallError::Cancelled);
+        }
+        self.within_tolerance()?;
+        let table = self.output.table();
+        let rows = table.rows.len() as u64;
+        let value = Value::Table(Arc::new(table));
+        let (digest, _) = keep_value(&*self.shared.store, value, true)?;
+        // A table with rows put aside is not the stage's result for good: they are tried again.
+        if self.board().failed.load(Ordering::Relaxed) == 0 {
+            self.keep(digest, began)?;
+        }
+        Ok((digest, rows))
+    }
+
+    /// Starts a task for each row, as many at once as `flight` lets.
+    async fn start_rows(
+        self: &Arc<Self>,
+        each: &For,
+        flight: &Arc<Semaphore>,
+        tasks: &mut JoinSet<()>,
+    ) -> Result<(), CallError> {
+        let caller = self.caller();
+        let (name, rows) = &each.generators[0];
+        match self.stream_of(rows) {
+            Some((output, tests)) => {
+                let mut cursor = 0;
+                while let Next::Row(place, digest) = output.next(cursor).await {
+                    cursor += 1;
+                    self.board().set(State::Running);
+                    let row = read_value(&*self.shared.store, &digest)?;
+                    if !passes(&tests, &row)? {
+                        continue;
+                    }
+                    let scope = Scope::default().with(name, row);
+                    let row = Starting { place, scope, input: Some(digest) };
+                    if !self.start_inner(each, 1, row, &caller, flight, tasks).await? {
+                        break;
+                    }
+                }
+                if matches!(output.ended(), Some(End::Nothing)) {
+                    return Err(CallError::Cancelled);
+                }
+            }
+            None => {
+                let row = Starting { place: Vec::new(), scope: Scope::default(), input: None };
+                self.start_inner(each, 0, row, &caller, flight, tasks).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The stage that rows can be streamed from, with the filters on the way: `s`, `s where …`.
+    fn stream_of<'a>(&self, rows: &'a Expr) -> Option<(Arc<Output>, Vec<&'a Function>)> {
+        match &rows.kind {
+            ExprKind::Stage(name) => {
+                let node = self.plan.node(name)?;
+                let output = self.shared.outputs.get(name)?;
+                let streams = matches!(self.plan.stage(node).expr.kind, ExprKind::For(_));
+                (streams && output.ended().is_none()).then(|| (output.clone(), Vec::new()))
+            }
+            ExprKind::Filter(of, test) => {
+                let (output, mut tests) = self.stream_of(of)?;
+                tests.push(test);
+                Some((output, tests))
+            }
+            _ => None,
+        }
+    }
+
+    /// Fans out over the generators from `level` on. Says whether to go on.
+    fn start_inner<'a>(
+        self: &'a Arc<Self>,
+        each: &'a For,
+        level: usize,
+        row: Starting,
+        caller: &'a RowCaller,
+        flight: &'a Arc<Semaphore>,
+        tasks: &'a mut JoinSet<()>,
+    ) -> BoxFuture<'a, Result<bool, CallError>> {
+        Box::pin(async move {
+            let Some((name, rows)) = each.generators.get(level) else {
+                return Ok(self.start(row, flight, tasks).await);
+            };
+            let value = evaluate(caller, rows, row.scope.clone()).await.map_err(failure)?;
+            let rows = Rows::of(value).map_err(failure)?;
+            for index in 0..rows.len() {
+                let value = rows.get(index, caller).map_err(failure)?;
+                let mut place = row.place.clone();
+                place.push(index as u32);
+                let input = match &rows {
+                    Rows::Table(table) if level == 0 => Some(table.rows[index]),
+                    _ => row.input,
+                };
+                let inner = Starting { place, scope: row.scope.with(name, value), input };
+                if !self.start_inner(each, level + 1, inner, caller, flight, tasks).await? {
+                    return Ok(false);
+                }
+            }
+            Ok(true)
+        })
+    }
+
+    /// Starts one row when there is room; says whether to go on.
+    async fn start(
+        self: &Arc<Self>,
+        row: Starting,
+        flight: &Arc<Semaphore>,
+        tasks: &mut JoinSet<()>,
+    ) -> bool {
+        if let Some(canary) = self.policy.canary
+            && self.started.load(Ordering::Relaxed) == canary
+        {
+            // The first rows decide whether the rest is worth starting.
+            while tasks.join_next().await.is_some() {}
+            if let Err(message) = self.gate() {
+                self.fail(message);
+            }
+        }
+        let permit = flight.clone().acquire_owned().await;
+        if self.shared.cancel.is_cancelled() || self.give_up.load(Ordering::Relaxed) {
+            return false;
+        }
+        while tasks.try_join_next().is_some() {}
+        self.board().set(State::Running);
+        self.board().total.fetch_add(1, Ordering::Relaxed);
+        self.started.fetch_add(1, Ordering::Relaxed);
+        let job = self.clone();
+        tasks.spawn(async move {
+            job.row(row).await;
+            drop(permit);
+        });
+        true
+    }
+
+    /// Makes one row.
+    async fn row(&self, row: Starting) {
+        let began = Instant::now();
+        let caller = self.caller();
+        match self.make(&row, &caller).await {
+            Ok(None) => {
+                // The condition left it out: it was never one of the stage's rows.
+                self.board().total.fetch_sub(1, Ordering::Relaxed);
+            }
+            Ok(Some(rows)) => {
+                self.output.add(&row.place, &rows);
+                if caller.ran.load(Ordering::Relaxed) {
+                    self.board().ran.fetch_add(1, Ordering::Relaxed);
+                    self.shared.log.write(&Event::Row {
+                        stage: self.stage().name.clone(),
+                        place: row.place,
+                        rows,
+                        took_ms: began.elapsed().as_millis() as u64,
+                    });
+                } else {
+                    self.board().cached.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+            Err(CallError::Cancelled) => {}
+            Err(err) => {
+                self.board().failed.fetch_add(1, Ordering::Relaxed);
+                self.put_aside(&row.place, &err, row.input);
+                let over = match self.policy.on_error {
+                    OnError::Keep => false,
+                    OnError::Fail => true,
+                    // Judged at the end, when the share is known, unless it can no longer hold.
+                    OnError::Drop { .. } => {
+                        matches!(err, CallError::Infrastructure(_))
+                            && self.shared.store.sync().is_err()
+                    }
+                };
+                if over {
+                    self.fail(err.to_string());
+                }
+            }
+        }
+    }
+
+    async fn make(
+        &self,
+        row: &Starting,
+        caller: &RowCaller,
+    ) -> Result<Option<Vec<Digest>>, CallError> {
+        let ExprKind::For(each) = &self.stage().expr.kind else {
+            return Ok(None);
+        };
+        if let Some(condition) = &each.condition {
+            let holds = evaluate(caller, condition, row.scope.clone()).await.map_err(failure)?;
+            if holds.as_bool() != Some(true) {
+                return Ok(None);
+            }
+        }
+        let value = evaluate(caller, &each.body, row.scope.clone()).await.map_err(failure)?;
+        let mut rows = Vec::new();
+        flatten(value, &each.body, &mut rows);
+        let store = &self.shared.store;
+        let digests =
+            rows.iter().map(|row| store.put(&row.encode())).collect::<Result<Vec<_>, _>>()?;
+        Ok(Some(digests))
+    }
+
+    fn put_aside(&self, place: &Place, err: &CallError, input: Option<Digest>) {
+        let output = match err {
+            CallError::Row { output, .. } => output.clone(),
+            _ => String::new(),
+        };
+        self.shared.log.write(&Event::RowFailed {
+            stage: self.stage().name.clone(),
+            place: place.clone(),
+            error: err.to_string(),
+            output,
+            input,
+        });
+    }
+
+    fn fail(&self, message: String) {
+        self.give_up.store(true, Ordering::Relaxed);
+        self.lock_failure().get_or_insert(message);
+    }
+
+    fn lock_failure(&self) -> std::sync::MutexGuard<'_, Option<String>> {
+        self.failure.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// Whether the gate holds after the canary; without one, whether any of its rows came through.
+    fn gate(&self) -> Result<(), String> {
+        let count = self.board().count();
+        let (done, failed) = (count.cached + count.ran, count.failed);
+        let tried = done + failed;
+        let Some(gate) = &self.policy.gate else {
+            return if done > 0 || tried == 0 {
+                Ok(())
+            } else {
+                Err(format!("all of the first {tried} rows failed, so the rest was not started"))
+            };
+        };
+        let share = if tried == 0 { 0.0 } else { failed as f64 / tried as f64 };
+        let seen = Value::record([
+            ("rows", Value::Int(tried as i64)),
+            ("failed", Value::Int(failed as i64)),
+            ("failed_share", Value::Float(share)),
+        ]);
+        match lang::apply(gate, &seen).map(|holds| holds.as_bool()) {
+            Ok(Some(true)) => Ok(()),
+            Ok(_) => Err(format!(
+                "the gate does not hold after the first {tried} rows ({failed} of them failed), \
+                 so the rest was not started"
+            )),
+            Err(err) => Err(format!("the gate cannot be asked: {err}")),
+        }
+    }
+
+    /// Whether no more rows failed than the policy lets.
+    fn within_tolerance(&self) -> Result<(), CallError> {
+        let OnError::Drop { at_most } = self.policy.on_error else {
+            return Ok(());
+        };
+        let count = self.board().count();
+        if count.failed as f64 > at_most * count.total as f64 {
+            return Err(CallError::row(format!(
+                "{} of {} rows failed, more than the {:.0} % that `on_error` lets go",
+                count.failed,
+                count.total,
+                at_most * 100.0
+            )));
+        }
+        Ok(())
+    }
+
+    fn look_up(&self) -> Result<Option<Digest>, CallError> {
+        if self.policy.cache != CacheUse::On {
+            return Ok(None);
+        }
+        let Some(key) = known_key(self.stage(), &self.shared) else {
+            return Ok(None);
+        };
+        let Some(receipt) = self.shared.store.receipt(&key)? else {
+            return Ok(None);
+        };
+        Ok(self.shared.store.get(&receipt.result).is_ok().then_some(receipt.result))
+    }
+
+    /// Leaves a receipt for the whole stage.
+    fn keep(&self, result: Digest, began: Instant) -> Result<(), CallError> {
+        if let Some(key) = known_key(self.stage(), &self.shared) {
+            self.shared.store.keep(&Receipt {
+                key,
+                operator: "stage".to_string(),
+                version: 1,
+                parts: Vec::new(),
+                result,
+                took_ms: began.elapsed().as_millis() as u64,
+                run: self.shared.log.info.id.clone(),
+            })?;
+        }
+        Ok(())
+    }
+}
+
+/// A row that is about to be made.
+struct Starting {
+    place: Place,
+    scope: Scope,
+    /// The row of the first generator that it is made from.
+    input: Option<Digest>,
+}
+
+fn failure(stop: Stop) -> CallError {
+    match stop {
+        Stop::Failed(err) => err,
+        Stop::Unknown => CallError::row("a run met a value that is not known"),
+    }
+}
+
+fn passes(tests: &[&Function], row: &Value) -> Result<bool, CallError> {
+    for test in tests {
+        let holds = lang::apply(test, row).map_err(|err| CallError::row(err.to_string()))?;
+        if holds.as_bool() != Some(true) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
