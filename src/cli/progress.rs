@@ -119,6 +119,9 @@ fn message(count: &Count, elapsed: Option<Duration>) -> String {
             if count.cached > 0 {
                 parts.push(format!("{} cached", print::number(count.cached)));
             }
+            if count.dropped > 0 {
+                parts.push(format!("{} dropped", print::number(count.dropped)));
+            }
             if count.failed > 0 {
                 parts.push(format!("{} put aside", print::number(count.failed)));
             }

@@ -188,6 +188,10 @@ fn tell(
     } else {
         format!("{} rows made, {} from the store", print::number(ran), print::number(cached))
     };
+    let dropped: u64 = ended.counts.iter().map(|count| count.dropped).sum();
+    if dropped > 0 {
+        summary.push_str(&format!(", {} dropped", print::number(dropped)));
+    }
     if failed > 0 {
         summary.push_str(&format!(", {} put aside", print::number(failed)));
     }

@@ -9,7 +9,6 @@ use futures::future::BoxFuture;
 use tokio::sync::Semaphore;
 
 use crate::lang::{CacheUse, Call, Policy, Value};
-use crate::plan::call_key;
 use crate::store::{Digest, Objects, Receipt, Results, Store};
 
 use super::board::Board;
@@ -105,11 +104,23 @@ pub(super) struct RowCaller {
     pub(super) policy: Arc<Policy>,
     /// Set when any call was not answered from the store.
     pub(super) ran: AtomicBool,
+    /// The last `try` that gave nothing: how many attempts it made, and what was wrong.
+    pub(super) gave_up: Mutex<Option<(u32, String)>>,
 }
 
 impl Caller for RowCaller {
-    fn call<'a>(&'a self, call: &'a Call, args: Args) -> BoxFuture<'a, Result<Value, Stop>> {
-        Box::pin(async move { Ok(self.answer(call, args).await?) })
+    fn call<'a>(
+        &'a self,
+        call: &'a Call,
+        args: Args,
+        attempt: u32,
+    ) -> BoxFuture<'a, Result<Value, Stop>> {
+        Box::pin(async move { Ok(self.answer(call, args, attempt).await?) })
+    }
+
+    fn gave_up(&self, attempts: u32, why: &str) {
+        let mut gave_up = self.gave_up.lock().unwrap_or_else(PoisonError::into_inner);
+        *gave_up = Some((attempts, why.to_string()));
     }
 
     fn stage<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Value, Stop>> {
@@ -132,11 +143,11 @@ impl RowCaller {
         self.shared.board.lines[self.line].stage.clone()
     }
 
-    async fn answer(&self, call: &Call, args: Args) -> Result<Value, CallError> {
+    async fn answer(&self, call: &Call, args: Args, attempt: u32) -> Result<Value, CallError> {
         let shared = &self.shared;
         let operator = shared.operators.get(&call.operator)?;
         let narrowed = operator.reads(&args, &*shared.store)?;
-        let key = call_key(operator.name(), operator.version(), &narrowed.0);
+        let key = operator.key(&narrowed, attempt);
         let cached = operator.kind() != Kind::Effect && self.policy.cache == CacheUse::On;
         if cached && let Some(value) = self.look_up(&key)? {
             return Ok(value);

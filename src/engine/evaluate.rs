@@ -10,6 +10,7 @@ use futures::future::BoxFuture;
 use crate::lang::{self, BinaryOp, Call, Expr, ExprKind, For, Function, Table, Value};
 use crate::store::Digest;
 
+use super::attempts::attempts;
 use super::operator::{Args, CallError};
 
 /// Why an evaluation gave no value.
@@ -29,8 +30,14 @@ impl From<CallError> for Stop {
 
 /// What evaluation needs from outside.
 pub trait Caller: Send + Sync {
-    /// Makes a call, or answers it from the store.
-    fn call<'a>(&'a self, call: &'a Call, args: Args) -> BoxFuture<'a, Result<Value, Stop>>;
+    /// Makes a call, or answers it from the store. `attempt` counts the attempts of the `try` that
+    /// it stands in; it is 1 outside of one.
+    fn call<'a>(
+        &'a self,
+        call: &'a Call,
+        args: Args,
+        attempt: u32,
+    ) -> BoxFuture<'a, Result<Value, Stop>>;
 
     /// The whole result of a stage.
     fn stage<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Value, Stop>>;
@@ -40,11 +47,19 @@ pub trait Caller: Send + Sync {
     /// # Errors
     /// When it cannot be read.
     fn row(&self, digest: &Digest) -> Result<Value, Stop>;
+
+    /// Hears that a `try` gave nothing after so many attempts, and what was last wrong.
+    fn gave_up(&self, attempts: u32, why: &str) {
+        let _ = (attempts, why);
+    }
 }
 
 /// Names bound around an expression. Cheap to clone; inner ones hide outer ones.
-#[derive(Clone, Default)]
-pub struct Scope(Option<Arc<Binding>>);
+#[derive(Clone)]
+pub struct Scope {
+    innermost: Option<Arc<Binding>>,
+    attempt: u32,
+}
 
 struct Binding {
     name: String,
@@ -52,17 +67,29 @@ struct Binding {
     outer: Scope,
 }
 
+impl Default for Scope {
+    fn default() -> Scope {
+        Scope { innermost: None, attempt: 1 }
+    }
+}
+
 impl Scope {
     /// The scope with one more name.
     pub fn with(&self, name: &str, value: Value) -> Scope {
-        Scope(Some(Arc::new(Binding { name: name.to_string(), value, outer: self.clone() })))
+        let binding = Binding { name: name.to_string(), value, outer: self.clone() };
+        Scope { innermost: Some(Arc::new(binding)), ..*self }
+    }
+
+    /// The scope of the `attempt`-th attempt of a `try`, counted from 1.
+    pub(super) fn in_attempt(&self, attempt: u32) -> Scope {
+        Scope { innermost: self.innermost.clone(), attempt }
     }
 
     /// A function with the values of the names around it written into it.
     fn close(&self, function: &Function) -> Function {
         let mut bindings = Vec::new();
         let mut scope = self;
-        while let Some(binding) = &scope.0 {
+        while let Some(binding) = &scope.innermost {
             bindings.push((&binding.name, &binding.value));
             scope = &binding.outer;
         }
@@ -75,7 +102,7 @@ impl Scope {
 
     fn get(&self, name: &str) -> Option<&Value> {
         let mut scope = self;
-        while let Some(binding) = &scope.0 {
+        while let Some(binding) = &scope.innermost {
             if binding.name == name {
                 return Some(&binding.value);
             }
@@ -223,7 +250,7 @@ pub fn evaluate<'a>(
                 for (name, arg) in &call.args {
                     args.0.insert(name.clone(), evaluate(caller, arg, scope.clone()).await?);
                 }
-                caller.call(call, args).await
+                caller.call(call, args, scope.attempt).await
             }
             ExprKind::For(each) => {
                 let mut out = Vec::new();
@@ -238,6 +265,7 @@ pub fn evaluate<'a>(
                 }
                 Ok(Value::List(rows))
             }
+            ExprKind::Try(tried) => attempts(caller, tried, scope).await,
             ExprKind::Block(bindings, result) => {
                 let mut scope = scope;
                 for (name, value) in bindings {

@@ -13,7 +13,7 @@ use futures::future::BoxFuture;
 use serde::Serialize;
 
 use crate::lang::{self, BinaryOp, CacheUse, Call, Expr, ExprKind, For, Type, Value, references};
-use crate::plan::{self, Plan, Reason, call_key, compare, parts, stage_key};
+use crate::plan::{self, Plan, Reason, compare, parts, stage_key};
 use crate::store::{Digest, Entry, Objects, Receipt, Results, Snapshot};
 
 use super::call::Operators;
@@ -383,12 +383,17 @@ struct AheadCaller<'a> {
 }
 
 impl Caller for AheadCaller<'_> {
-    fn call<'a>(&'a self, call: &'a Call, args: Args) -> BoxFuture<'a, Result<Value, Stop>> {
+    fn call<'a>(
+        &'a self,
+        call: &'a Call,
+        args: Args,
+        attempt: u32,
+    ) -> BoxFuture<'a, Result<Value, Stop>> {
         Box::pin(async move {
             let store = &self.ahead.store;
             let operator = self.ahead.operators.get(&call.operator)?;
             let narrowed = operator.reads(&args, &**store)?;
-            let key = call_key(operator.name(), operator.version(), &narrowed.0);
+            let key = operator.key(&narrowed, attempt);
             if operator.kind() != Kind::Effect
                 && let Ok(Some(receipt)) = store.receipt(&key)
                 && let Ok(value) = read_value(&**store, &receipt.result)

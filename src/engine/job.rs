@@ -106,6 +106,7 @@ impl Job {
             line: self.line,
             policy: self.policy.clone(),
             ran: AtomicBool::new(false),
+            gave_up: Default::default(),
         }
     }
 
@@ -343,6 +344,7 @@ impl Job {
             }
             Ok(Some(rows)) => {
                 self.output.add(&row.place, &rows);
+                self.dropped(&row.place, &rows, &caller);
                 if caller.ran.load(Ordering::Relaxed) {
                     self.board().ran.fetch_add(1, Ordering::Relaxed);
                     self.shared.log.write(&Event::Row {
@@ -396,6 +398,20 @@ impl Job {
         let digests =
             rows.iter().map(|row| store.put(&row.encode())).collect::<Result<Vec<_>, _>>()?;
         Ok(Some(digests))
+    }
+
+    /// Tells of a row for which no attempt of a `try` was accepted.
+    fn dropped(&self, place: &Place, rows: &[Digest], caller: &RowCaller) {
+        let gave_up = caller.gave_up.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let (true, Some((attempts, feedback))) = (rows.is_empty(), &*gave_up) {
+            self.board().dropped.fetch_add(1, Ordering::Relaxed);
+            self.shared.log.write(&Event::RowDropped {
+                stage: self.stage().name.clone(),
+                place: place.clone(),
+                attempts: *attempts,
+                feedback: feedback.clone(),
+            });
+        }
     }
 
     fn put_aside(&self, place: &Place, err: &CallError, input: Option<Digest>) {

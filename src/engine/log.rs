@@ -46,6 +46,17 @@ pub enum Event {
         /// Why.
         error: String,
     },
+    /// A row gave nothing: no attempt of its `try` was accepted.
+    RowDropped {
+        /// The stage.
+        stage: String,
+        /// Its place among the stage's rows.
+        place: Vec<u32>,
+        /// How many attempts were made.
+        attempts: u32,
+        /// What the last one was told, or would have told the next.
+        feedback: String,
+    },
     /// A row was put aside.
     RowFailed {
         /// The stage.

@@ -3,6 +3,7 @@
 //! [`Engine::run`] does the work, [`forecast`] only counts it; both evaluate the same expressions
 //! through [`Caller`]. What happens is told on a [`Board`] (now) and in a [`RunLog`] (for good).
 
+mod attempts;
 mod board;
 mod call;
 mod evaluate;

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use futures::future::BoxFuture;
 
 use crate::lang::{Table, Value};
+use crate::plan;
 use crate::store::{Digest, Objects, StoreError};
 
 /// What may be assumed about an operator's results.
@@ -163,6 +164,15 @@ impl CallError {
 impl From<StoreError> for CallError {
     fn from(err: StoreError) -> CallError {
         CallError::Infrastructure(err.to_string())
+    }
+}
+
+impl dyn Operator {
+    /// The key of a call with these arguments (what it reads of them, see [`Operator::reads`]) in
+    /// the `attempt`-th attempt of a `try`. What is pure gives the same at every attempt.
+    pub fn key(&self, reads: &Args, attempt: u32) -> Digest {
+        let key = plan::call_key(self.name(), self.version(), &reads.0);
+        if self.kind() == Kind::Pure { key } else { plan::attempt_key(key, attempt) }
     }
 }
 

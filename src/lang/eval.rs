@@ -214,6 +214,7 @@ fn kind(expr: &Expr, scope: &mut Scope<'_>) -> Result<Value, EvalError> {
             return Err(EvalError::NotPure(format!("a call of `{}`", call.operator)));
         }
         ExprKind::For(_) => return not_pure("a `for`"),
+        ExprKind::Try(_) => return not_pure("a `try`"),
     })
 }
 

@@ -26,7 +26,7 @@ mod value;
 mod walk;
 
 pub use bind::{Secrets, bind, secrets};
-pub use check::{Checked, load};
+pub use check::{Checked, MAX_ATTEMPTS, load};
 pub use codes::{codes, explain};
 pub use diagnostic::{Diagnostic, Severity};
 pub use eval::{
@@ -36,7 +36,7 @@ pub use eval::{
 pub use policy::{CacheUse, OnError, Policy, Resources};
 pub use program::{
     BinaryOp, Call, Expr, ExprKind, For, Function, Output, Param, Pipeline, Program, SourceKind,
-    Stage, UnaryOp,
+    Stage, Try, UnaryOp,
 };
 pub use render::render;
 pub use source::{FileId, MemorySources, SourceError, SourceMap, Sources, Span};

@@ -143,6 +143,8 @@ pub enum ExprKind {
     Call(Call),
     /// `for … in … where … { … }`.
     For(For),
+    /// `try 4 with feedback { … }`: null when no attempt was accepted.
+    Try(Try),
     /// A def called inside a `for`: its bindings, then its result.
     Block(Vec<(String, Expr)>, Box<Expr>),
     /// `file("…")`, `dir("…")`, `env("…")`, `secret("…")`. Gone after binding.
@@ -193,6 +195,23 @@ pub struct For {
     pub condition: Option<Box<Expr>>,
     /// What each row is made by.
     pub body: Box<Expr>,
+}
+
+/// The bounded loop.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Try {
+    /// How many attempts are made at most: an int from 1 on.
+    pub attempts: Box<Expr>,
+    /// The name under which an attempt sees what the one before handed on; null for the first.
+    pub feedback: Option<String>,
+    /// `let name = value`, evaluated in each attempt.
+    pub bindings: Vec<(String, Expr)>,
+    /// What an accepted attempt gives.
+    pub accepted: Box<Expr>,
+    /// Whether an attempt is accepted; none means that it is, unless it fails.
+    pub when: Option<Box<Expr>>,
+    /// What the next attempt is told.
+    pub next: Option<Box<Expr>>,
 }
 
 /// Operators with one operand.
@@ -333,6 +352,25 @@ impl Expr {
                     condition.hash_into(hasher, scope, stage);
                 }
                 each.body.hash_into(hasher, scope, stage);
+                scope.truncate(depth);
+            }
+            ExprKind::Try(tried) => {
+                hasher.text("try").number(tried.bindings.len() as u64);
+                tried.attempts.hash_into(hasher, scope, stage);
+                let depth = scope.len();
+                scope.extend(tried.feedback.clone());
+                hasher.number(u64::from(tried.feedback.is_some()));
+                for (name, value) in &tried.bindings {
+                    value.hash_into(hasher, scope, stage);
+                    scope.push(name.clone());
+                }
+                tried.accepted.hash_into(hasher, scope, stage);
+                for part in [&tried.when, &tried.next] {
+                    hasher.number(u64::from(part.is_some()));
+                    if let Some(part) = part {
+                        part.hash_into(hasher, scope, stage);
+                    }
+                }
                 scope.truncate(depth);
             }
             ExprKind::Block(bindings, result) => {

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use super::program::{Call, Expr, ExprKind, For, Function};
+use super::program::{Call, Expr, ExprKind, For, Function, Try};
 use super::value::Value;
 
 /// How deep a checked expression may be, with everything that was written out in it.
@@ -38,6 +38,12 @@ impl Expr {
             ExprKind::Block(bindings, result) => {
                 bindings.iter().map(|(_, value)| value).chain([&**result]).collect()
             }
+            ExprKind::Try(tried) => std::iter::once(&*tried.attempts)
+                .chain(tried.bindings.iter().map(|(_, value)| value))
+                .chain(tried.when.as_deref())
+                .chain([&*tried.accepted])
+                .chain(tried.next.as_deref())
+                .collect(),
         }
     }
 
@@ -79,6 +85,19 @@ impl Expr {
             ExprKind::Block(bindings, result) => {
                 let bindings = each_value(bindings, change);
                 ExprKind::Block(bindings, Box::new(change(*result)))
+            }
+            ExprKind::Try(tried) => {
+                let attempts = boxed(tried.attempts);
+                let bindings = each_value(tried.bindings, change);
+                let mut boxed = |of: Box<Expr>| Box::new(change(*of));
+                ExprKind::Try(Try {
+                    attempts,
+                    feedback: tried.feedback,
+                    bindings,
+                    when: tried.when.map(&mut boxed),
+                    accepted: boxed(tried.accepted),
+                    next: tried.next.map(&mut boxed),
+                })
             }
             leaf => leaf,
         };
@@ -133,6 +152,20 @@ impl Expr {
                         bound.push(name.clone());
                         found
                     }) || free(result, bound)
+                }
+                ExprKind::Try(tried) => {
+                    free(&tried.attempts, bound) || {
+                        bound.extend(tried.feedback.clone());
+                        let found = tried.bindings.iter().any(|(name, value)| {
+                            let found = free(value, bound);
+                            bound.push(name.clone());
+                            found
+                        });
+                        found
+                            || free(&tried.accepted, bound)
+                            || tried.when.as_ref().is_some_and(|when| free(when, bound))
+                            || tried.next.as_ref().is_some_and(|next| free(next, bound))
+                    }
                 }
                 _ => expr.children().into_iter().any(|child| free(child, bound)),
             };

@@ -21,6 +21,16 @@ pub fn call_key(operator: &str, version: u32, args: &BTreeMap<String, Value>) ->
     hasher.finish()
 }
 
+/// The key of a recorded call in the `attempt`-th attempt of a `try`. The first one is like any other
+/// call; a later one is a call of its own even where its arguments are the same, or a model would
+/// give its first answer again.
+pub fn attempt_key(key: Digest, attempt: u32) -> Digest {
+    if attempt <= 1 {
+        return key;
+    }
+    KeyHasher::new("claw attempt 1").digest(&key).number(u64::from(attempt)).finish()
+}
+
 /// The key of a whole stage. `version` gives an operator's version, `upstream` the digest of a
 /// stage's result.
 pub fn stage_key(

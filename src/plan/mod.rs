@@ -7,6 +7,6 @@ mod reason;
 mod walk;
 
 pub use graph::{Plan, PlanError};
-pub use key::{call_key, stage_key};
+pub use key::{attempt_key, call_key, stage_key};
 pub use reason::{Part, PartKind, Reason, compare, parts};
 pub use walk::{operators, walk};

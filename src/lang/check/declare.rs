@@ -39,7 +39,7 @@ pub(super) fn name_of(kind: &ItemKind) -> Option<&ast::Name> {
         ItemKind::Type(item) => Some(&item.name),
         ItemKind::Def(def) => Some(&def.name),
         ItemKind::Stage(stage) => Some(&stage.name),
-        ItemKind::Use(_) | ItemKind::Output(_) => None,
+        ItemKind::Use(_) | ItemKind::Output(_) | ItemKind::Test(_) => None,
     }
 }
 

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use crate::lang::diagnostic::Diagnostic;
 use crate::lang::fold::{Nothing, fold};
 use crate::lang::syntax::ast::{self, ItemKind};
-use crate::lang::types::Type;
 
 use super::declare::tell_circle;
 use super::infer::{Checker, Place};
@@ -152,24 +151,14 @@ pub(super) fn bodies(
             continue;
         }
         let before = found.len();
-        let lets: Vec<Option<Type>> = bindings
-            .iter()
-            .map(|binding| binding.ty.as_ref().map(|ty| resolve(world, module, ty, false, found)))
-            .collect();
         let mut checker = Checker::new(world, module, Place::Body, found);
         let signature = &world.signatures[number];
         for arg in &signature.args {
             checker.locals.push((arg.name.clone(), arg.ty.clone()));
         }
         let mut checked = Vec::new();
-        for (binding, wanted) in bindings.iter().zip(lets) {
-            let value = match &wanted {
-                Some(wanted) => {
-                    let what = format!("`{}`", binding.name.text);
-                    checker.want(&binding.value, wanted, &what)
-                }
-                None => checker.expr(&binding.value, None),
-            };
+        for binding in bindings {
+            let value = checker.bound_value(binding);
             if checker.locals.iter().any(|(local, _)| *local == binding.name.text) {
                 checker.tell(
                     Diagnostic::error("E0101", format!("`{}` is bound twice", binding.name.text))

@@ -9,7 +9,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::lang::diagnostic::Diagnostic;
-use crate::lang::program::{Call, Expr, ExprKind, For, Function, Stage};
+use crate::lang::program::{Call, Expr, ExprKind, For, Function, Stage, Try};
 use crate::lang::source::Span;
 use crate::lang::walk::MAX_TREE;
 
@@ -110,6 +110,8 @@ impl<'w> Expander<'w> {
                 let body = Box::new(self.row(*each.body, depth + 1));
                 Expr { kind: ExprKind::For(For { generators, condition, body }), ..expr }
             }
+            // An attempt is made as one: its parts see each other, as those of a row do.
+            ExprKind::Try(_) => self.row(expr, depth + 1),
             kind => self.parts(Expr { kind, ..expr }, "rows", stage, depth),
         }
     }
@@ -121,7 +123,7 @@ impl<'w> Expander<'w> {
             return Checker::unknown(expr.span);
         }
         match expr.kind {
-            ExprKind::For(_) => self.hidden(expr, name, stage, depth),
+            ExprKind::For(_) | ExprKind::Try(_) => self.hidden(expr, name, stage, depth),
             ExprKind::Call(call) => match self.def(&call) {
                 Some(_) => {
                     let expr = Expr { kind: ExprKind::Call(call), ..expr };
@@ -281,7 +283,14 @@ impl<'w> Expander<'w> {
 
 /// Whether an expression is known before anything runs and without any row.
 fn is_constant(kind: &ExprKind) -> bool {
-    !matches!(kind, ExprKind::Stage(_) | ExprKind::Local(_) | ExprKind::Call(_) | ExprKind::For(_))
+    !matches!(
+        kind,
+        ExprKind::Stage(_)
+            | ExprKind::Local(_)
+            | ExprKind::Call(_)
+            | ExprKind::For(_)
+            | ExprKind::Try(_)
+    )
 }
 
 /// Whether an expression need not be a stage of its own: a constant, a stage, a parameter, or a
@@ -292,7 +301,7 @@ fn is_simple(expr: &Expr) -> bool {
         ExprKind::Field(of, _) => is_simple(of),
         // A function is nothing that could be computed before it is applied.
         ExprKind::Function(function) => {
-            !function.body.any(&|expr| matches!(expr.kind, ExprKind::Call(_) | ExprKind::For(_)))
+            !function.body.any(&|expr| matches!(expr.kind, ExprKind::Call(_) | ExprKind::For(_) | ExprKind::Try(_)))
         }
         _ => !expr.any(&|expr| !is_constant(&expr.kind)),
     }
@@ -343,6 +352,21 @@ fn put_in(
             let condition = each.condition.map(|condition| Box::new(inner(*condition, bound)));
             let body = Box::new(inner(*each.body, bound));
             ExprKind::For(For { generators, condition, body })
+        }
+        ExprKind::Try(tried) => {
+            let attempts = Box::new(inner(*tried.attempts, bound));
+            bound.extend(tried.feedback.clone());
+            let mut bindings = Vec::new();
+            for (name, value) in tried.bindings {
+                let value = inner(value, bound);
+                bound.push(name.clone());
+                bindings.push((name, value));
+            }
+            let accepted = Box::new(inner(*tried.accepted, bound));
+            let when = tried.when.map(|when| Box::new(inner(*when, bound)));
+            let next = tried.next.map(|next| Box::new(inner(*next, bound)));
+            let feedback = tried.feedback;
+            ExprKind::Try(Try { attempts, feedback, bindings, accepted, when, next })
         }
         kind => {
             let expr = Expr { kind, ty: expr.ty, span: expr.span };

@@ -40,12 +40,16 @@ pub(super) enum Place {
 pub(super) struct Checker<'w> {
     pub(super) world: &'w World,
     pub(super) module: &'w Module,
+    /// The module's number.
+    pub(super) place_of_module: usize,
     pub(super) place: Place,
     pub(super) found: &'w mut Vec<Diagnostic>,
     /// Locals and their types, innermost last.
     pub(super) locals: Vec<(String, Type)>,
     /// Types of the row that `.field` means, innermost last.
     pub(super) rows: Vec<Type>,
+    /// Whether this stands in a `try`.
+    pub(super) trying: bool,
 }
 
 pub(super) fn make(kind: ExprKind, ty: Type, span: Span) -> Expr {
@@ -62,10 +66,12 @@ impl<'w> Checker<'w> {
         Checker {
             world,
             module: &world.modules[module],
+            place_of_module: module,
             place,
             found,
             locals: Vec::new(),
             rows: Vec::new(),
+            trying: false,
         }
     }
 
@@ -121,6 +127,7 @@ impl<'w> Checker<'w> {
             A::Filter(rows, test) => self.filter(rows, test, hint, span),
             A::Call(call) => self.call(call, span),
             A::For(each) => self.for_each(each, span),
+            A::Try(attempt) => self.try_expr(attempt, span),
         }
     }
 

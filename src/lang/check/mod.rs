@@ -5,6 +5,7 @@
 //! checked (here), defs are written out (`expand`), and what is constant is folded. Expressions are
 //! checked by `infer` and `call`; when a type stands for another is said by `fit` alone.
 
+mod attempts;
 mod builtin;
 mod call;
 mod constants;
@@ -40,6 +41,7 @@ use names::Names;
 use order::order;
 use world::{GlobalKind, World};
 
+pub use attempts::MAX_ATTEMPTS;
 pub(super) use fit::noun;
 pub(super) use given::given;
 pub(super) use world::joined;

@@ -70,6 +70,19 @@ impl Names {
                 self.expr(&each.body, bound);
                 bound.truncate(depth);
             }
+            A::Try(attempt) => {
+                self.expr(&attempt.attempts, bound);
+                let depth = bound.len();
+                bound.extend(attempt.feedback.iter().map(|name| name.text.clone()));
+                for binding in &attempt.bindings {
+                    self.expr(&binding.value, bound);
+                    bound.push(binding.name.text.clone());
+                }
+                self.expr(&attempt.accepted, bound);
+                attempt.when.iter().for_each(|when| self.expr(when, bound));
+                attempt.next.iter().for_each(|(_, next)| self.expr(next, bound));
+                bound.truncate(depth);
+            }
             A::Null
             | A::Bool(_)
             | A::Int(_)
@@ -98,7 +111,7 @@ pub(super) fn of_type(ty: &ast::TypeExpr) -> BTreeSet<String> {
                 collect(to, names);
             }
             ast::TypeKind::Record(fields) => {
-                fields.iter().for_each(|(_, field)| collect(field, names));
+                fields.iter().for_each(|field| collect(&field.ty, names));
             }
         }
     }

@@ -121,7 +121,7 @@ pub(super) fn resolve(
         }
         ast::TypeKind::Record(written) => {
             let mut fields: Vec<(String, Type)> = Vec::new();
-            for (name, ty) in written {
+            for ast::FieldType { name, ty, .. } in written {
                 let ty = resolve(world, module, ty, generic, found);
                 if fields.iter().any(|(earlier, _)| *earlier == name.text) {
                     found.push(

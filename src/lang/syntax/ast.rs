@@ -28,6 +28,8 @@ pub(crate) struct Item {
     pub(crate) doc: String,
     /// What it declares.
     pub(crate) kind: ItemKind,
+    /// All of it, from its first word (its `///` lines left out) to its last.
+    pub(crate) span: Span,
 }
 
 /// The forms of a declaration.
@@ -47,6 +49,8 @@ pub(crate) enum ItemKind {
     Stage(Stage),
     /// `output name as "path"`
     Output(Output),
+    /// `test "name" { … }`
+    Test(Test),
 }
 
 /// A name and where it stands.
@@ -107,6 +111,8 @@ pub(crate) struct Def {
 
 #[derive(Debug)]
 pub(crate) struct DefArg {
+    /// The `///` lines above it.
+    pub(crate) doc: String,
     pub(crate) name: Name,
     pub(crate) ty: TypeExpr,
     pub(crate) default: Option<Expr>,
@@ -127,6 +133,26 @@ pub(crate) struct Output {
     pub(crate) path: Option<(String, Span)>,
 }
 
+/// `test "name" { given … let … assert … }`
+#[derive(Debug)]
+pub(crate) struct Test {
+    pub(crate) name: String,
+    /// Where its name stands.
+    pub(crate) span: Span,
+    pub(crate) steps: Vec<Step>,
+}
+
+/// A line of a test.
+#[derive(Debug)]
+pub(crate) enum Step {
+    /// `given stage = rows`, `given param = value`
+    Given(Name, Expr),
+    /// `let name = value`
+    Let(Let),
+    /// `assert condition`
+    Assert(Expr),
+}
+
 /// A type as written.
 #[derive(Debug)]
 pub(crate) struct TypeExpr {
@@ -143,11 +169,20 @@ pub(crate) enum TypeKind {
     /// `T?`
     Optional(Box<TypeExpr>),
     /// `{ a: T }`
-    Record(Vec<(Name, TypeExpr)>),
+    Record(Vec<FieldType>),
     /// `"a" | "b"`
     Enum(Vec<String>),
     /// `T -> U`
     Function(Box<TypeExpr>, Box<TypeExpr>),
+}
+
+/// A field of a record type.
+#[derive(Debug)]
+pub(crate) struct FieldType {
+    /// The `///` lines above it.
+    pub(crate) doc: String,
+    pub(crate) name: Name,
+    pub(crate) ty: TypeExpr,
 }
 
 /// An expression as written.
@@ -194,6 +229,7 @@ pub(crate) enum ExprKind {
     Filter(Box<Expr>, Box<Expr>),
     Call(Call),
     For(For),
+    Try(Try),
     /// Something that was told already; it has every type.
     Broken,
 }
@@ -223,4 +259,17 @@ pub(crate) struct For {
     pub(crate) generators: Vec<(Name, Expr)>,
     pub(crate) condition: Option<Box<Expr>>,
     pub(crate) body: Box<Expr>,
+}
+
+/// `try 4 with feedback { let … accept draft when good feedback = problems }`
+#[derive(Debug)]
+pub(crate) struct Try {
+    pub(crate) attempts: Box<Expr>,
+    /// The name under which an attempt sees what was wrong with the one before.
+    pub(crate) feedback: Option<Name>,
+    pub(crate) bindings: Vec<Let>,
+    pub(crate) accepted: Box<Expr>,
+    pub(crate) when: Option<Box<Expr>>,
+    /// `feedback = …`: what the next attempt is told.
+    pub(crate) next: Option<(Name, Box<Expr>)>,
 }

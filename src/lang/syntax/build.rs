@@ -7,8 +7,8 @@ use crate::lang::source::{FileId, Span};
 
 use super::MAX_DEPTH;
 use super::ast::{
-    Def, DefArg, Expr, Item, ItemKind, Let, Module, Name, Output, Param, Stage, TypeExpr, TypeItem,
-    TypeKind, Use, UsePath,
+    Def, DefArg, Expr, FieldType, Item, ItemKind, Let, Module, Name, Output, Param, Stage, Step,
+    Test, TypeExpr, TypeItem, TypeKind, Use, UsePath,
 };
 use super::nesting;
 use super::parser::{self, Rule, parse};
@@ -128,6 +128,12 @@ pub(super) fn parts<'i>(pair: Pair<'i, Rule>) -> impl Iterator<Item = Pair<'i, R
                 | Rule::if_word
                 | Rule::then_word
                 | Rule::else_word
+                | Rule::test_word
+                | Rule::given_word
+                | Rule::assert_word
+                | Rule::try_word
+                | Rule::accept_word
+                | Rule::when_word
         )
     })
 }
@@ -148,6 +154,16 @@ impl Builder<'_> {
             start: (self.offset + span.start()) as u32,
             end: (self.offset + span.end()) as u32,
         }
+    }
+
+    /// The span of a pair without the blanks and comments that it ends with.
+    fn written(&self, pair: &Pair<'_, Rule>) -> Span {
+        let whole = self.span(pair);
+        let tokens = pair.clone().into_inner().flatten().filter(|part| {
+            part.as_rule() != Rule::COMMENT && part.clone().into_inner().next().is_none()
+        });
+        let end = tokens.map(|token| token.as_span().end()).max();
+        Span { end: end.map_or(whole.end, |end| (self.offset + end) as u32), ..whole }
     }
 
     pub(super) fn tell(&mut self, diagnostic: Diagnostic) {
@@ -198,6 +214,7 @@ impl Builder<'_> {
     fn item(&mut self, pair: Pair<'_, Rule>) -> Option<Item> {
         let mut doc = String::new();
         for part in parts(pair) {
+            let span = self.written(&part);
             let kind = match part.as_rule() {
                 Rule::doc => {
                     push_line(&mut doc, part.as_str(), "///");
@@ -219,9 +236,10 @@ impl Builder<'_> {
                     let path = parts.next().map(|text| (self.plain_text(&text), self.span(&text)));
                     ItemKind::Output(Output { stage, path })
                 }
+                Rule::test_item => ItemKind::Test(self.test(part)?),
                 _ => continue,
             };
-            return Some(Item { doc, kind });
+            return Some(Item { doc, kind, span });
         }
         None
     }
@@ -257,7 +275,37 @@ impl Builder<'_> {
         Some(Param { secret, name: name?, ty: ty?, default, bound })
     }
 
-    fn binding(&mut self, pair: Pair<'_, Rule>) -> Option<Let> {
+    fn test(&mut self, pair: Pair<'_, Rule>) -> Option<Test> {
+        let mut parts = parts(pair);
+        let name = parts.next()?;
+        let span = self.span(&name);
+        let name = self.plain_text(&name);
+        let mut steps = Vec::new();
+        for part in parts {
+            let rule = part.as_rule();
+            if rule == Rule::binding {
+                steps.extend(self.binding(part).map(Step::Let));
+                continue;
+            }
+            let mut given = None;
+            for part in self::parts(part) {
+                match part.as_rule() {
+                    Rule::name => given = Some(self.name(&part)),
+                    Rule::expr => {
+                        let value = self.expr(part);
+                        steps.push(match given.take() {
+                            Some(name) => Step::Given(name, value),
+                            None => Step::Assert(value),
+                        });
+                    }
+                    _ => {}
+                }
+            }
+        }
+        Some(Test { name, span, steps })
+    }
+
+    pub(super) fn binding(&mut self, pair: Pair<'_, Rule>) -> Option<Let> {
         let mut name = None;
         let mut ty = None;
         let mut value = None;
@@ -292,18 +340,20 @@ impl Builder<'_> {
     }
 
     fn def_arg(&mut self, pair: Pair<'_, Rule>) -> Option<DefArg> {
+        let mut doc = String::new();
         let mut name = None;
         let mut ty = None;
         let mut default = None;
         for part in parts(pair) {
             match part.as_rule() {
+                Rule::doc => push_line(&mut doc, part.as_str(), "///"),
                 Rule::field_name => name = Some(self.name(&part)),
                 Rule::ty => ty = Some(self.ty(part)),
                 Rule::expr => default = Some(self.expr(part)),
                 _ => {}
             }
         }
-        Some(DefArg { name: name?, ty: ty?, default })
+        Some(DefArg { doc, name: name?, ty: ty?, default })
     }
 
     fn block(&mut self, pair: Pair<'_, Rule>) -> Option<(Vec<Let>, Expr)> {
@@ -383,9 +433,18 @@ impl Builder<'_> {
             Rule::ty_record => {
                 let mut fields = Vec::new();
                 for field in parts(pair) {
-                    let mut inner = parts(field).filter(|part| part.as_rule() != Rule::doc);
-                    if let (Some(name), Some(ty)) = (inner.next(), inner.next()) {
-                        fields.push((self.name(&name), self.ty(ty)));
+                    let mut doc = String::new();
+                    let mut name = None;
+                    for part in parts(field) {
+                        match (part.as_rule(), &name) {
+                            (Rule::doc, _) => push_line(&mut doc, part.as_str(), "///"),
+                            (Rule::ty, Some(_)) => {
+                                let ty = self.ty(part);
+                                let doc = std::mem::take(&mut doc);
+                                fields.extend(name.take().map(|name| FieldType { doc, name, ty }));
+                            }
+                            _ => name = Some(self.name(&part)),
+                        }
                     }
                 }
                 TypeKind::Record(fields)

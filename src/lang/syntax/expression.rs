@@ -12,7 +12,7 @@ use crate::lang::diagnostic::Diagnostic;
 use crate::lang::program::{BinaryOp, UnaryOp};
 use crate::lang::source::Span;
 
-use super::ast::{Arg, Call, Expr, ExprKind, For, Name, TextPart};
+use super::ast::{Arg, Call, Expr, ExprKind, For, Name, TextPart, Try};
 use super::build::{Builder, parts};
 use super::literal::{self, BadLiteral};
 use super::parser::Rule;
@@ -301,9 +301,46 @@ impl Builder<'_> {
                 }
             }
             Rule::for_expr => self.for_expr(pair),
+            Rule::try_expr => self.try_expr(pair),
             _ => ExprKind::Broken,
         };
         Expr { kind, span }
+    }
+
+    fn try_expr(&mut self, pair: Pair<'_, Rule>) -> ExprKind {
+        let mut attempts = None;
+        let mut feedback = None;
+        let mut bindings = Vec::new();
+        let (mut accepted, mut when, mut next) = (None, None, None);
+        for part in parts(pair) {
+            match part.as_rule() {
+                Rule::operation => attempts = Some(Box::new(self.operation(part))),
+                Rule::name => feedback = Some(self.name(&part)),
+                Rule::binding => bindings.extend(self.binding(part)),
+                Rule::accept => {
+                    for part in parts(part) {
+                        match part.as_rule() {
+                            Rule::expr => accepted = Some(Box::new(self.expr(part))),
+                            Rule::operation => when = Some(Box::new(self.operation(part))),
+                            _ => {}
+                        }
+                    }
+                }
+                Rule::feedback => {
+                    let mut parts = parts(part);
+                    if let (Some(name), Some(value)) = (parts.next(), parts.next()) {
+                        next = Some((self.name(&name), Box::new(self.expr(value))));
+                    }
+                }
+                _ => {}
+            }
+        }
+        match (attempts, accepted) {
+            (Some(attempts), Some(accepted)) => {
+                ExprKind::Try(Try { attempts, feedback, bindings, accepted, when, next })
+            }
+            _ => ExprKind::Broken,
+        }
     }
 
     fn for_expr(&mut self, pair: Pair<'_, Rule>) -> ExprKind {

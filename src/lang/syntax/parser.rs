@@ -43,6 +43,7 @@ fn symbol(rule: Rule) -> Option<&'static str> {
         | Rule::def_item
         | Rule::stage_item
         | Rule::output_item
+        | Rule::test_item
         | Rule::use_word
         | Rule::param_word
         | Rule::secret_word
@@ -52,9 +53,14 @@ fn symbol(rule: Rule) -> Option<&'static str> {
         | Rule::stage_word
         | Rule::output_word
         | Rule::test_word => {
-            "a declaration (`use`, `param`, `let`, `type`, `def`, `stage`, `output`)"
+            "a declaration (`use`, `param`, `let`, `type`, `def`, `stage`, `output`, `test`)"
         }
         Rule::let_word | Rule::binding => "`let`",
+        Rule::given | Rule::given_word => "`given`",
+        Rule::assertion | Rule::assert_word => "`assert`",
+        Rule::accept | Rule::accept_word => "`accept`",
+        Rule::feedback => "`feedback = …`",
+        Rule::when_word => "`when`",
         Rule::use_path | Rule::use_part => "a module such as `std/persona`",
         Rule::def_arg => "an argument such as `count: int`",
         Rule::block => "`{ … }`",
@@ -73,6 +79,8 @@ fn symbol(rule: Rule) -> Option<&'static str> {
         | Rule::prefix
         | Rule::if_expr
         | Rule::for_expr
+        | Rule::try_expr
+        | Rule::try_word
         | Rule::round
         | Rule::list
         | Rule::record
