@@ -24,6 +24,8 @@ pub mod sandbox;
 #[allow(clippy::disallowed_methods, reason = "runs are logged with the time")]
 pub mod engine;
 pub mod plan;
+#[allow(clippy::disallowed_methods, reason = "a project is files")]
+pub mod project;
 pub mod lang;
 #[allow(clippy::disallowed_methods, reason = "the store is files")]
 pub mod store;

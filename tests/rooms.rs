@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::project::checkout;
 
 /// Rooms from the top of the house to its ground; each imports only rooms below it.
-const ROOMS: [&str; 11] = [
+const ROOMS: [&str; 12] = [
     "cli",
     "operators",
     "agent",
@@ -15,6 +15,7 @@ const ROOMS: [&str; 11] = [
     "sandbox",
     "engine",
     "plan",
+    "project",
     "lang",
     "store",
 ];

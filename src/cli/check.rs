@@ -6,8 +6,8 @@ use serde_json::json;
 
 use crate::store::MemoryObjects;
 
-use super::project::Project;
 use super::{Exit, Failure, arguments, load, print};
+use crate::project::Project;
 
 /// Checks each pipeline and tells everything that is wrong with any of them.
 pub(super) fn check(args: &arguments::Check) -> Result<Exit, Failure> {

@@ -7,8 +7,8 @@ use crate::plan::Plan;
 use crate::store::MemoryObjects;
 
 use super::arguments::GraphForm;
-use super::project::Project;
 use super::{Exit, Failure, arguments, load, print};
+use crate::project::Project;
 
 /// Draws the stages that the outputs need.
 pub(super) fn graph(args: &arguments::Graph) -> Result<Exit, Failure> {

@@ -9,8 +9,8 @@ use crate::plan::Plan;
 use crate::store::Objects;
 
 use super::arguments;
-use super::project::Project;
 use super::{Exit, Failure, print};
+use crate::project::Project;
 
 /// A pipeline that was found good.
 pub(super) struct Loaded {

@@ -10,7 +10,6 @@ mod outputs;
 mod plan;
 mod print;
 mod progress;
-mod project;
 mod run;
 mod runs;
 mod show;
@@ -18,8 +17,6 @@ mod show;
 use std::process::ExitCode;
 
 use clap::Parser;
-
-pub use project::{Project, ProjectError, ProjectSources, Settings};
 
 use arguments::{Arguments, Command};
 

@@ -11,7 +11,7 @@ use crate::plan::Plan;
 use crate::store::{Digest, Entry, Objects, Tree};
 
 use super::Failure;
-use super::project::Project;
+use crate::project::Project;
 
 /// Writes the outputs that have a path and a result; says in a line each what was written.
 pub(super) fn write(

@@ -8,8 +8,8 @@ use crate::engine::{self, Forecast, RunRecord};
 use crate::plan::{PartKind, Plan, Reason};
 use crate::store::Snapshot;
 
-use super::project::Project;
 use super::{Exit, Failure, arguments, load, print};
+use crate::project::Project;
 
 /// Looks ahead and tells.
 pub(super) fn plan(args: &arguments::Plan) -> Result<Exit, Failure> {

@@ -11,8 +11,8 @@ use crate::plan::{Plan, walk};
 use crate::store::Store;
 
 use super::progress::Progress;
-use super::project::Project;
 use super::{Exit, Failure, arguments, load, outputs, print};
+use crate::project::Project;
 
 /// How long a run that is asked to stop may finish what is in flight.
 const GRACE: Duration = Duration::from_secs(10);

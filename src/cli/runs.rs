@@ -4,8 +4,8 @@ use serde_json::json;
 
 use crate::engine::{Event, RunRecord, read_run, run_ids};
 
-use super::project::Project;
 use super::{Exit, Failure, arguments, print};
+use crate::project::Project;
 
 /// Lists the runs of a project.
 pub(super) fn runs(args: &arguments::Runs) -> Result<Exit, Failure> {

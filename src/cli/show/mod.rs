@@ -9,8 +9,8 @@ use crate::engine::{Event, RunRecord, StageRecord, read_run, read_value, run_ids
 use crate::lang::{Table, Value};
 use crate::store::{Objects, Snapshot};
 
-use super::project::Project;
 use super::{Exit, Failure, arguments, load, print};
+use crate::project::Project;
 
 pub(super) use value::show as value;
 

@@ -62,7 +62,10 @@ impl Checker<'_> {
             let (label, help) = match &attempt.feedback {
                 Some(feedback) => (
                     format!("this is not `{}`", feedback.text),
-                    format!("write `{} = …`: only what stands behind `with` is handed on", feedback.text),
+                    format!(
+                        "write `{} = …`: only what stands behind `with` is handed on",
+                        feedback.text
+                    ),
                 ),
                 None => (
                     "handed on to nobody".to_string(),
@@ -70,9 +73,12 @@ impl Checker<'_> {
                 ),
             };
             self.tell(
-                Diagnostic::error("E0702", format!("`{}` is not what this `try` hands on", name.text))
-                    .at(name.span, label)
-                    .help(help),
+                Diagnostic::error(
+                    "E0702",
+                    format!("`{}` is not what this `try` hands on", name.text),
+                )
+                .at(name.span, label)
+                .help(help),
             );
         }
         let feedback = match &attempt.next {
@@ -100,12 +106,7 @@ impl Checker<'_> {
     }
 
     /// One attempt, with the type of the feedback that it hands on.
-    fn attempt(
-        &mut self,
-        attempt: &ast::Try,
-        feedback: Type,
-        span: Span,
-    ) -> (Option<Try>, Type) {
+    fn attempt(&mut self, attempt: &ast::Try, feedback: Type, span: Span) -> (Option<Try>, Type) {
         let before = self.found.len();
         let depth = self.locals.len();
         self.trying = true;
@@ -126,9 +127,10 @@ impl Checker<'_> {
             bindings.push((binding.name.text.clone(), value));
         }
         let accepted = Box::new(self.expr(&attempt.accepted, None));
-        let when = attempt.when.as_ref().map(|when| {
-            Box::new(self.want(when, &Type::Bool, "the condition of `accept`"))
-        });
+        let when = attempt
+            .when
+            .as_ref()
+            .map(|when| Box::new(self.want(when, &Type::Bool, "the condition of `accept`")));
         let next = attempt.next.as_ref().map(|(_, next)| match &feedback {
             Type::Unknown => Box::new(self.expr(next, None)),
             wanted => Box::new(self.want(next, wanted, "what the next attempt is told")),

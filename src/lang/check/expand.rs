@@ -300,9 +300,9 @@ fn is_simple(expr: &Expr) -> bool {
         ExprKind::Stage(_) => true,
         ExprKind::Field(of, _) => is_simple(of),
         // A function is nothing that could be computed before it is applied.
-        ExprKind::Function(function) => {
-            !function.body.any(&|expr| matches!(expr.kind, ExprKind::Call(_) | ExprKind::For(_) | ExprKind::Try(_)))
-        }
+        ExprKind::Function(function) => !function.body.any(&|expr| {
+            matches!(expr.kind, ExprKind::Call(_) | ExprKind::For(_) | ExprKind::Try(_))
+        }),
         _ => !expr.any(&|expr| !is_constant(&expr.kind)),
     }
 }
