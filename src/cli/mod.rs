@@ -81,8 +81,8 @@ impl From<crate::engine::CallError> for Failure {
     }
 }
 
-impl From<ProjectError> for Failure {
-    fn from(err: ProjectError) -> Failure {
+impl From<crate::project::ProjectError> for Failure {
+    fn from(err: crate::project::ProjectError) -> Failure {
         Failure::input(err.to_string())
     }
 }
