@@ -23,6 +23,7 @@ extern def flaky(of: Number) -> Number
 extern def sum(of: [Number]) -> Number
 extern def odd(of: Number) -> Number?
 extern def twice(of: Number) -> [Number]
+extern def guess(hint: str?) -> Number
 "#;
 
 type Work = dyn Fn(&Args, &Context) -> Result<Value, CallError> + Send + Sync;
@@ -44,7 +45,8 @@ impl Operator for Toy {
         self.version
     }
     fn kind(&self) -> Kind {
-        Kind::Pure
+        // A guess is what a model says: another one each time, and kept for ever.
+        if self.name == "toy.guess" { Kind::Recorded } else { Kind::Pure }
     }
     fn pool(&self) -> Pool {
         self.pool
@@ -133,6 +135,16 @@ impl Toys {
             Box::new(|args, _| {
                 let at = n(args.get("of")?);
                 Ok(Value::List(vec![number(at), number(-at)]))
+            }),
+        );
+        let guesses = AtomicU64::new(0);
+        toy(
+            "toy.guess",
+            Pool::Instant,
+            Box::new(move |args, _| match guesses.fetch_add(1, Ordering::SeqCst) + 1 {
+                2 => Err(CallError::row("a bad guess")),
+                _ if args.get("hint")?.as_str() == Some("give up") => Ok(number(0)),
+                guess => Ok(number(guess as i64)),
             }),
         );
         Toys { operators: Operators::new(all), calls }
@@ -397,4 +409,73 @@ fn receipts_tell_what_a_result_was_made_of() {
     assert_eq!(made.parts.len(), 1);
     assert_eq!(made.parts[0].0, "of");
     assert!(store.receipt(&made.key).expect("read").is_some());
+}
+
+/// A guess that is good from the third on; the second one fails.
+const GUESS: &str = "
+use std/toy
+def good(least: int) -> toy.Number? {
+  try 4 with feedback {
+    let guess = toy.guess(hint: feedback)
+    accept guess when guess.n >= least
+    feedback = \"{guess.n} is less than {least}\"
+  }
+}
+stage goals = for least in [3, 99] { good(least: least) }
+output goals
+";
+
+#[test]
+fn a_try_ends_at_the_first_good_attempt_and_its_attempts_are_kept() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let toys = Toys::new(0, 1);
+    let text = GUESS.replace("[3, 99]", "[3]");
+    let (ended, store) = run(folder.path(), &toys, &text, 1);
+    assert!(ended.is_whole(), "{:?}", ended.failures);
+    assert_eq!(rows(&store, &ended, "goals"), [3]);
+    assert_eq!(toys.calls("toy.guess"), 3, "1 is too small, 2 fails, 3 is good");
+    drop((ended, store));
+    // Another stage asks for less: the first attempt that is kept is good enough for it.
+    let (ended, store) = run(folder.path(), &toys, &text.replace("[3]", "[1]"), 1);
+    assert_eq!(rows(&store, &ended, "goals"), [1]);
+    assert_eq!(toys.calls("toy.guess"), 3);
+}
+
+#[test]
+fn a_try_without_a_good_attempt_drops_its_row_and_says_why() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let toys = Toys::new(0, 1);
+    let text = GUESS.replace("[3, 99]", "[99, 3]");
+    let (ended, store) = run(folder.path(), &toys, &text, 1);
+    assert!(ended.is_whole(), "{:?}", ended.failures);
+    assert_eq!(rows(&store, &ended, "goals").len(), 1);
+    assert_eq!(ended.counts[0].dropped, 1);
+    let ids = run_ids(folder.path());
+    let record = read_run(folder.path(), &ids[0], true).expect("a run");
+    let dropped = record.events.iter().find_map(|event| match event {
+        claw::engine::Event::RowDropped { place, attempts, feedback, .. } => {
+            Some((place.clone(), *attempts, feedback.clone()))
+        }
+        _ => None,
+    });
+    let (place, attempts, feedback) = dropped.expect("an event");
+    assert_eq!((place, attempts), (vec![0], 4));
+    assert!(feedback.ends_with("is less than 99"), "{feedback}");
+}
+
+#[test]
+fn without_feedback_a_later_attempt_is_a_call_of_its_own() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let toys = Toys::new(0, 1);
+    let text = "
+use std/toy
+stage guess = try 3 {
+  let guess = toy.guess(hint: null)
+  accept guess when guess.n >= 3
+}
+output guess
+";
+    let (ended, store) = run(folder.path(), &toys, text, 2);
+    assert!(ended.is_whole(), "{:?}", ended.failures);
+    assert_eq!(n(&value(&store, &ended, "guess")), 3);
 }

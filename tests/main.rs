@@ -11,6 +11,7 @@
 mod project;
 
 mod agent;
+mod blocks;
 mod cli;
 mod engine;
 mod families;

@@ -29,6 +29,17 @@ Exit codes: 0 done, 1 the work failed, 2 the input was wrong, 130 stopped.")]
     Run(Run),
     /// Check a pipeline without running anything
     Check(Check),
+    /// Run the `test` blocks of files
+    #[command(after_help = "\
+A test gives rows for stages and values for parameters, runs what it names and says what must hold:
+
+  test \"nobody is imagined twice\" {
+    given people = 20
+    assert len(dedup(personas, on: .name)) == 20
+  }
+
+Results are kept like those of any run: a test whose calls did not change costs nothing.")]
+    Test(Test),
     /// Say what a run would do, and why
     #[command(after_help = "\
 Each stage is listed with the rows that the store answers, the rows that would run, and the
@@ -109,6 +120,25 @@ pub(super) struct Check {
     pub(super) pipelines: Vec<PathBuf>,
 
     /// Print diagnostics as JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// `claw test`.
+#[derive(Debug, Args)]
+pub(super) struct Test {
+    /// The files; without one, every file of the project that has tests
+    pub(super) files: Vec<PathBuf>,
+
+    /// Only tests whose name has this in it
+    #[arg(long, value_name = "TEXT")]
+    pub(super) only: Option<String>,
+
+    /// Let `sandbox("local")` run commands on this machine WITHOUT a sandbox
+    #[arg(long)]
+    pub(super) allow_unsandboxed: bool,
+
+    /// Print the outcomes as JSON
     #[arg(long)]
     pub(super) json: bool,
 }

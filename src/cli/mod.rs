@@ -13,6 +13,7 @@ mod progress;
 mod run;
 mod runs;
 mod show;
+mod test;
 
 use std::process::ExitCode;
 
@@ -99,6 +100,7 @@ pub fn main() -> ExitCode {
     let ended = match arguments.command {
         Command::Run(args) => run::run(&args),
         Command::Check(args) => check::check(&args),
+        Command::Test(args) => test::test(&args),
         Command::Plan(args) => plan::plan(&args),
         Command::Show(args) => show::show(&args),
         Command::Runs(args) => runs::runs(&args),

@@ -81,7 +81,7 @@ pub(super) fn run(args: &arguments::Run) -> Result<Exit, Failure> {
     })
 }
 
-fn cores() -> usize {
+pub(super) fn cores() -> usize {
     std::thread::available_parallelism().map_or(2, usize::from)
 }
 
@@ -107,7 +107,7 @@ async fn asked_to_stop(cancel: &Cancel) {
 }
 
 /// `sandbox("local")` is no sandbox; a person has to say that they know.
-fn refuse_unsandboxed(pipeline: &Pipeline, allowed: bool) -> Result<(), Failure> {
+pub(super) fn refuse_unsandboxed(pipeline: &Pipeline, allowed: bool) -> Result<(), Failure> {
     if allowed {
         return Ok(());
     }

@@ -3,6 +3,7 @@
 //! The language's own evaluator does what is pure; here calls, `for`, tables and stages come in.
 //! Who asks decides what a call does ([`Caller`]): a run executes it, a look ahead only counts it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
@@ -182,7 +183,7 @@ pub fn evaluate<'a>(
             ExprKind::Stage(name) => caller.stage(name).await,
             ExprKind::Field(of, name) => {
                 let of = evaluate(caller, of, scope).await?;
-                pure(lang::field(&of, name))
+                pure(lang::member(&of, name, &expr.ty))
             }
             ExprKind::Index(of, index) => {
                 let of = evaluate(caller, of, scope.clone()).await?;
@@ -205,7 +206,7 @@ pub fn evaluate<'a>(
                 Ok(Value::Str(parts.iter().map(lang::text).collect()))
             }
             ExprKind::Record(fields) => {
-                let mut record = std::collections::BTreeMap::new();
+                let mut record = BTreeMap::new();
                 for (name, field) in fields {
                     record.insert(name.clone(), evaluate(caller, field, scope.clone()).await?);
                 }
@@ -226,6 +227,13 @@ pub fn evaluate<'a>(
                 {
                     let rows = left.rows.iter().chain(&right.rows).copied().collect();
                     return Ok(Value::Table(Arc::new(Table { rows })));
+                }
+                // Rows are compared with values at hand by what they are.
+                if matches!(op, BinaryOp::Equal | BinaryOp::NotEqual | BinaryOp::In)
+                    && (matches!(left, Value::Table(_)) != matches!(right, Value::Table(_)))
+                {
+                    let (left, right) = (at_hand(caller, left)?, at_hand(caller, right)?);
+                    return pure(lang::binary(*op, &left, &right));
                 }
                 pure(lang::binary(*op, &left, &right))
             }
@@ -265,6 +273,19 @@ pub fn evaluate<'a>(
                 }
                 Ok(Value::List(rows))
             }
+            ExprKind::Template(template, args) => {
+                let template = evaluate(caller, template, scope.clone()).await?;
+                let mut given = BTreeMap::new();
+                for (name, arg) in args {
+                    let arg = evaluate(caller, arg, scope.clone()).await?;
+                    given.insert(name.clone(), at_hand(caller, arg)?);
+                }
+                pure(lang::rendered(&template, &given))
+            }
+            ExprKind::Length(of) => {
+                let of = evaluate(caller, of, scope).await?;
+                pure(lang::length(&of))
+            }
             ExprKind::Try(tried) => attempts(caller, tried, scope).await,
             ExprKind::Block(bindings, result) => {
                 let mut scope = scope;
@@ -280,6 +301,24 @@ pub fn evaluate<'a>(
             }
         }
     })
+}
+
+/// The most rows that an expression may hold at once; more belong to a stage.
+const MAX_ROWS_AT_HAND: usize = 100_000;
+
+/// A value with the rows of a table read.
+fn at_hand(caller: &dyn Caller, value: Value) -> Result<Value, Stop> {
+    match value {
+        Value::Table(table) if table.rows.len() > MAX_ROWS_AT_HAND => Err(failed(&format!(
+            "{} rows are too many for an expression; {MAX_ROWS_AT_HAND} are the most",
+            table.rows.len()
+        ))),
+        Value::Table(table) => {
+            let rows = table.rows.iter().map(|row| caller.row(row)).collect::<Result<_, _>>()?;
+            Ok(Value::List(rows))
+        }
+        value => Ok(value),
+    }
 }
 
 async fn all(caller: &dyn Caller, items: &[Expr], scope: &Scope) -> Result<Vec<Value>, Stop> {

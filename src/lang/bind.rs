@@ -8,7 +8,7 @@ use std::fmt;
 
 use crate::store::Digest;
 
-use super::check::{given, missing, noun, order::order, out_of_bounds, place_of};
+use super::check::{given, missing, noun, order::order, out_of_bounds, place_of, read_template};
 use super::diagnostic::{Diagnostic, did_you_mean, listed, nearest};
 use super::eval::{Scope, evaluate};
 use super::fold::{Known, fold, retyped};
@@ -98,6 +98,15 @@ impl Known for Outside<'_> {
         let (folder, is_dir) = match kind {
             SourceKind::File(folder) => (folder, false),
             SourceKind::Dir(folder) => (folder, true),
+            SourceKind::Template(folder) => {
+                let template = read_template(folder, path, expr.span, self.sources)?;
+                let value = template.value();
+                let read = (template.main, value.clone());
+                if !self.read.contains(&read) {
+                    self.read.push(read);
+                }
+                return Ok(Some(value));
+            }
             SourceKind::Env => {
                 let value = self.sources.env(path).ok_or_else(|| no_variable(path, expr));
                 return value.map(|value| Some(Value::Str(value)));

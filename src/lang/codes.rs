@@ -12,6 +12,7 @@ const FILES: &[&str] = &[
     include_str!("../../docs/errors/graph.md"),
     include_str!("../../docs/errors/outside.md"),
     include_str!("../../docs/errors/policies.md"),
+    include_str!("../../docs/errors/blocks.md"),
 ];
 
 fn pages() -> impl Iterator<Item = (&'static str, &'static str)> {

@@ -6,10 +6,12 @@
 //! filters itself and uses the pieces: [`binary`], [`unary`], [`field`], [`index`], [`text`],
 //! [`apply`].
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::program::{BinaryOp, Expr, ExprKind, Function, SourceKind, UnaryOp};
 use super::source::Span;
+use super::template::Template;
 use super::types::Type;
 use super::value::{Table, Value};
 
@@ -116,14 +118,7 @@ fn kind(expr: &Expr, scope: &mut Scope<'_>) -> Result<Value, EvalError> {
         ExprKind::Param(name) => return Err(EvalError::NotPure(format!("parameter `{name}`"))),
         ExprKind::Field(of, name) => {
             let of = evaluate(of, scope)?;
-            match (&of, &expr.ty) {
-                (Value::Null, _) => Value::Null,
-                // A record may leave an optional field out.
-                (Value::Record(fields), Type::Optional(_) | Type::Json) => {
-                    fields.get(name).cloned().unwrap_or(Value::Null)
-                }
-                _ => field(&of, name)?,
-            }
+            member(&of, name, &expr.ty)?
         }
         ExprKind::Index(of, at) => index(&evaluate(of, scope)?, &evaluate(at, scope)?)?,
         ExprKind::List(items) => {
@@ -210,12 +205,48 @@ fn kind(expr: &Expr, scope: &mut Scope<'_>) -> Result<Value, EvalError> {
                 .map(|(name, value)| Ok((name.clone(), evaluate(value, scope)?)))
                 .collect::<Result<_, EvalError>>()?,
         ),
+        ExprKind::Template(template, args) => {
+            let template = evaluate(template, scope)?;
+            let args = args
+                .iter()
+                .map(|(name, value)| Ok((name.clone(), evaluate(value, scope)?)))
+                .collect::<Result<_, EvalError>>()?;
+            return rendered(&template, &args);
+        }
+        ExprKind::Length(of) => return length(&evaluate(of, scope)?),
         ExprKind::Call(call) => {
             return Err(EvalError::NotPure(format!("a call of `{}`", call.operator)));
         }
         ExprKind::For(_) => return not_pure("a `for`"),
         ExprKind::Try(_) => return not_pure("a `try`"),
     })
+}
+
+/// The text of a template, as binding left it, with values for its names.
+///
+/// # Errors
+/// When the template refuses the values, or needs rows that lie in the store.
+pub fn rendered(template: &Value, args: &BTreeMap<String, Value>) -> Result<Value, EvalError> {
+    if args.values().any(|arg| matches!(arg, Value::Table(_))) {
+        return Err(EvalError::NotPure("a template over a table".to_string()));
+    }
+    let template = Template::of(template).ok_or_else(|| failed("this is no template"))?;
+    template.render(args).map(Value::Str).map_err(failed)
+}
+
+/// `len(value)`.
+///
+/// # Errors
+/// When it has no length.
+pub fn length(value: &Value) -> Result<Value, EvalError> {
+    let length = match value {
+        Value::List(items) => items.len(),
+        Value::Record(fields) => fields.len(),
+        Value::Str(text) => text.chars().count(),
+        Value::Table(table) => table.rows.len(),
+        other => return Err(failed(format!("{} has no length", brief(other)))),
+    };
+    Ok(Value::Int(length as i64))
 }
 
 /// Brings a value into the form that its type has: an int that stands for a float becomes one, and
@@ -418,6 +449,21 @@ pub fn field(value: &Value, name: &str) -> Result<Value, EvalError> {
             failed(format!("there is no field `{name}`; there is {}", names.join(", ")))
         }),
         _ => Err(failed(format!("{} has no fields", brief(value)))),
+    }
+}
+
+/// `value.name`, where the checker says that it is of type `ty`: what may be absent is null.
+///
+/// # Errors
+/// As [`field`].
+pub fn member(value: &Value, name: &str, ty: &Type) -> Result<Value, EvalError> {
+    match (value, ty) {
+        (Value::Null, _) => Ok(Value::Null),
+        // A record may leave an optional field out.
+        (Value::Record(fields), Type::Optional(_) | Type::Json) => {
+            Ok(fields.get(name).cloned().unwrap_or(Value::Null))
+        }
+        _ => field(value, name),
     }
 }
 

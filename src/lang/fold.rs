@@ -102,6 +102,8 @@ pub(super) fn fold(expr: Expr, known: &mut dyn Known, found: &mut Vec<Diagnostic
         | ExprKind::Unary(..)
         | ExprKind::Binary(..)
         | ExprKind::If(..)
+        | ExprKind::Length(_)
+        | ExprKind::Template(..)
         | ExprKind::Builtin(..) => constant(expr, found),
         ExprKind::Const(_) => {
             let ty = expr.ty.clone();

@@ -21,6 +21,7 @@ mod program;
 mod render;
 mod source;
 mod syntax;
+mod template;
 mod types;
 mod value;
 mod walk;
@@ -30,13 +31,13 @@ pub use check::{Checked, MAX_ATTEMPTS, load};
 pub use codes::{codes, explain};
 pub use diagnostic::{Diagnostic, Severity};
 pub use eval::{
-    EvalError, Lookup, Scope, apply, binary, close, equal, evaluate, field, index, shape, text,
-    unary,
+    EvalError, Lookup, Scope, apply, binary, close, equal, evaluate, field, index, length, member,
+    rendered, shape, text, unary,
 };
 pub use policy::{CacheUse, OnError, Policy, Resources};
 pub use program::{
-    BinaryOp, Call, Expr, ExprKind, For, Function, Output, Param, Pipeline, Program, SourceKind,
-    Stage, Try, UnaryOp,
+    Assert, BinaryOp, Call, Expr, ExprKind, For, Function, Given, Output, Param, Pipeline, Program,
+    SourceKind, Stage, Test, Try, UnaryOp,
 };
 pub use render::render;
 pub use source::{FileId, MemorySources, SourceError, SourceMap, Sources, Span};

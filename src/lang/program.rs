@@ -5,11 +5,14 @@
 //! parameters; a [`Pipeline`] has none: every `param`, `let`, `file()`, `dir()`, `model()` has become
 //! a [`ExprKind::Const`].
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use crate::store::KeyHasher;
 
 use super::source::{SourceMap, Span};
 use super::types::Type;
 use super::value::Value;
+use super::walk::references;
 
 /// A checked program with free parameters.
 #[derive(Debug, Clone)]
@@ -20,6 +23,8 @@ pub struct Program {
     pub stages: Vec<Stage>,
     /// What the run is for.
     pub outputs: Vec<Output>,
+    /// The entry's own tests.
+    pub tests: Vec<Test>,
     /// The first `//!` lines of the entry file.
     pub doc: String,
     /// The text of every module, for messages.
@@ -88,6 +93,127 @@ pub struct Output {
     pub span: Span,
 }
 
+/// `test "name" { … }`: see [`Program::of_test`].
+#[derive(Debug, Clone)]
+pub struct Test {
+    /// Its name.
+    pub name: String,
+    /// Where its name stands.
+    pub span: Span,
+    /// What stands for stages and parameters of the program.
+    pub given: Vec<Given>,
+    /// Stages that only the test has: its `let`s and `assert`s.
+    pub stages: Vec<Stage>,
+    /// What must hold.
+    pub asserts: Vec<Assert>,
+}
+
+impl Test {
+    /// Every expression in it.
+    pub fn exprs(&self) -> impl Iterator<Item = &Expr> {
+        let given = self.given.iter().map(|given| match given {
+            Given::Stage(_, value) | Given::Param(_, value) => value,
+        });
+        given.chain(self.stages.iter().map(|stage| &stage.expr))
+    }
+}
+
+/// Something that a test puts in the place of what the program says.
+#[derive(Debug, Clone)]
+pub enum Given {
+    /// Rows for a stage.
+    Stage(String, Expr),
+    /// A value for a parameter.
+    Param(String, Expr),
+}
+
+impl Given {
+    /// The stage's or the parameter's name.
+    pub fn name(&self) -> &str {
+        let (Given::Stage(name, _) | Given::Param(name, _)) = self;
+        name
+    }
+}
+
+/// Something that must hold.
+#[derive(Debug, Clone)]
+pub struct Assert {
+    /// The stage whose result says whether it does: a record with the field `holds`, and with
+    /// `left` and `right` where it is a comparison.
+    pub stage: String,
+    /// Where its condition stands.
+    pub span: Span,
+}
+
+impl Program {
+    /// The program that runs one test: what the test gives is in its place, its `assert`s are the
+    /// outputs, and stages and parameters that none of them needs are left out.
+    pub fn of_test(&self, test: &Test) -> Program {
+        let given = |name: &str| {
+            test.given.iter().find_map(|given| match given {
+                Given::Stage(known, value) if known == name => Some(value.clone()),
+                _ => None,
+            })
+        };
+        let all: BTreeMap<&str, &Stage> = self
+            .stages
+            .iter()
+            .chain(&test.stages)
+            .map(|stage| (stage.name.as_str(), stage))
+            .collect();
+        let mut needed: BTreeMap<String, Stage> = BTreeMap::new();
+        let mut waiting: Vec<String> =
+            test.asserts.iter().map(|assert| assert.stage.clone()).collect();
+        while let Some(name) = waiting.pop() {
+            let Some(stage) = all.get(name.as_str()).filter(|_| !needed.contains_key(&name)) else {
+                continue;
+            };
+            let expr = given(&name).unwrap_or_else(|| stage.expr.clone());
+            waiting.extend(references(&expr));
+            needed.insert(name, Stage { expr, ..(*stage).clone() });
+        }
+        let mut params: Vec<Param> = self.params.clone();
+        for param in &mut params {
+            for given in &test.given {
+                if let Given::Param(name, value) = given
+                    && *name == param.name
+                {
+                    param.default = Some(value.clone());
+                }
+            }
+        }
+        let mut asked: BTreeSet<String> = BTreeSet::new();
+        let mut open: Vec<&Expr> = needed
+            .values()
+            .flat_map(|stage| stage.policy.iter().map(|(_, of)| of).chain([&stage.expr]))
+            .collect();
+        while let Some(expr) = open.pop() {
+            open.extend(expr.children());
+            if let ExprKind::Param(name) = &expr.kind
+                && asked.insert(name.clone())
+                && let Some(param) = params.iter().find(|param| param.name == *name)
+            {
+                open.extend(param.default.iter().chain(&param.bound));
+            }
+        }
+        let stages = self.stages.iter().chain(&test.stages);
+        let stages = stages.filter_map(|stage| needed.remove(&stage.name)).collect();
+        let outputs = test.asserts.iter().map(|assert| Output {
+            stage: assert.stage.clone(),
+            path: None,
+            span: assert.span,
+        });
+        Program {
+            outputs: outputs.collect(),
+            stages,
+            params: params.iter().filter(|param| asked.contains(&param.name)).cloned().collect(),
+            tests: Vec::new(),
+            doc: String::new(),
+            sources: self.sources.clone(),
+        }
+    }
+}
+
 /// An expression with its type and place.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Expr {
@@ -147,6 +273,11 @@ pub enum ExprKind {
     Try(Try),
     /// A def called inside a `for`: its bindings, then its result.
     Block(Vec<(String, Expr)>, Box<Expr>),
+    /// `template("…", name: value)`: the template, which binding makes a constant, and what it is
+    /// given by name.
+    Template(Box<Expr>, Vec<(String, Expr)>),
+    /// `len(x)`: rows, items, fields or characters.
+    Length(Box<Expr>),
     /// `file("…")`, `dir("…")`, `env("…")`, `secret("…")`. Gone after binding.
     Source(SourceKind, Box<Expr>),
     /// A built-in that makes a value out of values: `model`, `sandbox`. Gone after binding.
@@ -160,6 +291,8 @@ pub enum SourceKind {
     File(String),
     /// A directory; likewise.
     Dir(String),
+    /// A template; likewise.
+    Template(String),
     /// An environment variable.
     Env,
     /// An environment variable that never enters a key.
@@ -382,6 +515,18 @@ impl Expr {
                 }
                 result.hash_into(hasher, scope, stage);
                 scope.truncate(depth);
+            }
+            ExprKind::Template(template, args) => {
+                hasher.text("template").number(args.len() as u64);
+                template.hash_into(hasher, scope, stage);
+                for (name, arg) in args {
+                    hasher.text(name);
+                    arg.hash_into(hasher, scope, stage);
+                }
+            }
+            ExprKind::Length(of) => {
+                hasher.text("len");
+                of.hash_into(hasher, scope, stage);
             }
             ExprKind::Source(kind, path) => {
                 hasher.text(&format!("{kind:?}"));

@@ -17,7 +17,13 @@ impl Expr {
             ExprKind::Const(_) | ExprKind::Param(_) | ExprKind::Local(_) | ExprKind::Stage(_) => {
                 Vec::new()
             }
-            ExprKind::Field(of, _) | ExprKind::Unary(_, of) | ExprKind::Source(_, of) => vec![of],
+            ExprKind::Field(of, _)
+            | ExprKind::Unary(_, of)
+            | ExprKind::Source(_, of)
+            | ExprKind::Length(of) => vec![of],
+            ExprKind::Template(template, args) => {
+                std::iter::once(&**template).chain(args.iter().map(|(_, arg)| arg)).collect()
+            }
             ExprKind::Index(a, b) | ExprKind::Binary(_, a, b) => vec![a, b],
             ExprKind::List(items) | ExprKind::Text(items) => items.iter().collect(),
             ExprKind::Record(fields) | ExprKind::Builtin(_, fields) => {
@@ -54,6 +60,11 @@ impl Expr {
             ExprKind::Field(of, name) => ExprKind::Field(boxed(of), name),
             ExprKind::Unary(op, of) => ExprKind::Unary(op, boxed(of)),
             ExprKind::Source(kind, of) => ExprKind::Source(kind, boxed(of)),
+            ExprKind::Length(of) => ExprKind::Length(boxed(of)),
+            ExprKind::Template(template, args) => {
+                let template = boxed(template);
+                ExprKind::Template(template, each_value(args, change))
+            }
             ExprKind::Index(of, index) => ExprKind::Index(boxed(of), boxed(index)),
             ExprKind::Binary(op, a, b) => ExprKind::Binary(op, boxed(a), boxed(b)),
             ExprKind::If(test, yes, no) => ExprKind::If(boxed(test), boxed(yes), boxed(no)),

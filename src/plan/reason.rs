@@ -83,6 +83,11 @@ pub fn parts(
         parts.push(Part { kind: PartKind::Operator, name: operator, digest, shown });
     }
     walk(&stage.expr, &mut |expr| {
+        if let ExprKind::Template(template, _) = &expr.kind
+            && let ExprKind::Const(value) = &template.kind
+        {
+            parts.push(constant("template", value, path));
+        }
         if let ExprKind::Call(call) = &expr.kind {
             for (name, arg) in &call.args {
                 if let ExprKind::Const(value) = &arg.kind {
@@ -126,6 +131,11 @@ fn constant(name: &str, value: &Value, path: &dyn Fn(&Value) -> Option<String>) 
 /// The expression without its constants and without what it reads: both are parts of their own.
 fn shape(expr: &Expr) -> Digest {
     fn blank(mut expr: Expr) -> Expr {
+        if let ExprKind::Template(template, _) = &mut expr.kind
+            && matches!(template.kind, ExprKind::Const(_))
+        {
+            template.kind = ExprKind::Const(Value::Null);
+        }
         if let ExprKind::Call(call) = &mut expr.kind {
             for (_, arg) in &mut call.args {
                 if matches!(arg.kind, ExprKind::Const(_)) {

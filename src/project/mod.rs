@@ -107,6 +107,32 @@ impl Project {
         Ok((project, entry.to_string_lossy().replace('\\', "/")))
     }
 
+    /// Its `.claw` files, in order: what version control, editors and tools keep beside them
+    /// (folders whose names start with a dot) and vendored packages are left out.
+    ///
+    /// # Errors
+    /// When a folder cannot be read.
+    pub fn files(&self) -> Result<Vec<PathBuf>, ProjectError> {
+        let mut files = Vec::new();
+        let mut folders = vec![self.root.clone()];
+        while let Some(folder) = folders.pop() {
+            let io = |source| ProjectError::Io { path: folder.clone(), source };
+            for entry in std::fs::read_dir(&folder).map_err(io)? {
+                let entry = entry.map_err(io)?;
+                let (path, name) = (entry.path(), entry.file_name());
+                let name = name.to_string_lossy();
+                let kind = entry.file_type().map_err(io)?;
+                if kind.is_dir() && !name.starts_with('.') && name != "vendor" && name != "target" {
+                    folders.push(path);
+                } else if kind.is_file() && name.ends_with(".claw") {
+                    files.push(path);
+                }
+            }
+        }
+        files.sort();
+        Ok(files)
+    }
+
     /// Where its results are kept.
     pub fn store(&self) -> PathBuf {
         self.root.join(".claw")

@@ -75,6 +75,36 @@ pub(super) fn show(args: &arguments::Show) -> Result<Exit, Failure> {
 }
 
 /// The run that was asked for; the newest one that left results by default.
+/// A value in a line or two, for a message.
+pub(super) fn brief(value: &Value, store: &dyn Objects) -> Result<String, Failure> {
+    const ROWS: usize = 3;
+    const SHOWN: usize = 300;
+    let text = match value {
+        Value::Table(table) => {
+            let mut lines = vec![match table.rows.len() {
+                1 => "1 row".to_string(),
+                count => format!("{count} rows"),
+            }];
+            for row in table.rows.iter().take(ROWS) {
+                lines.push(cut(&read_value(store, row)?.to_json().to_string(), SHOWN));
+            }
+            if table.rows.len() > ROWS {
+                lines.push("…".to_string());
+            }
+            lines.join("\n  ")
+        }
+        value => cut(&value.to_json().to_string(), SHOWN),
+    };
+    Ok(text)
+}
+
+fn cut(text: &str, most: usize) -> String {
+    match text.char_indices().nth(most) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_string(),
+    }
+}
+
 fn find_run(project: &Project, id: Option<&str>, events: bool) -> Result<RunRecord, Failure> {
     let ids = run_ids(&project.store());
     if let Some(id) = id {

@@ -126,14 +126,20 @@ impl Checker<'_> {
             self.locals.push((binding.name.text.clone(), ty));
             bindings.push((binding.name.text.clone(), value));
         }
-        let accepted = Box::new(self.expr(&attempt.accepted, None));
         let when = attempt
             .when
             .as_ref()
             .map(|when| Box::new(self.want(when, &Type::Bool, "the condition of `accept`")));
-        let next = attempt.next.as_ref().map(|(_, next)| match &feedback {
-            Type::Unknown => Box::new(self.expr(next, None)),
-            wanted => Box::new(self.want(next, wanted, "what the next attempt is told")),
+        // What is accepted meets the condition; what is handed on does not.
+        let nothing = ast::Expr { kind: ast::ExprKind::Null, span };
+        let condition = attempt.when.as_deref().unwrap_or(&nothing);
+        let accepted = self.given(condition, true, |own| own.expr(&attempt.accepted, None));
+        let accepted = Box::new(accepted);
+        let next = attempt.next.as_ref().map(|(_, next)| {
+            Box::new(self.given(condition, false, |own| match &feedback {
+                Type::Unknown => own.expr(next, None),
+                wanted => own.want(next, wanted, "what the next attempt is told"),
+            }))
         });
         self.trying = false;
         self.locals.truncate(depth);

@@ -1,4 +1,4 @@
-//! Functions that the language itself knows: `file dir env secret model sandbox`.
+//! Functions that the language itself knows: `file dir env secret model sandbox template len`.
 
 use std::sync::Arc;
 
@@ -9,10 +9,12 @@ use crate::lang::syntax::ast;
 use crate::lang::types::Type;
 
 use super::call::Slot;
+use super::fit::noun;
 use super::infer::Checker;
 
 /// Their names.
-pub(super) const NAMES: &[&str] = &["dir", "env", "file", "model", "sandbox", "secret"];
+pub(super) const NAMES: &[&str] =
+    &["dir", "env", "file", "len", "model", "sandbox", "secret", "template"];
 
 pub(super) fn is_builtin(name: &str) -> bool {
     NAMES.contains(&name)
@@ -50,8 +52,96 @@ impl Checker<'_> {
     pub(super) fn builtin(&mut self, call: &ast::Call, span: Span) -> Expr {
         match call.name.text.as_str() {
             name @ ("model" | "sandbox") => self.settings(name, call, span),
+            "template" => self.template(call, span),
+            "len" => self.length(call, span),
             name => self.source(name, call, span),
         }
+    }
+
+    /// `template("…", name: value, …)`. Whether the template and its arguments go together is
+    /// checked when all types are known.
+    fn template(&mut self, call: &ast::Call, span: Span) -> Expr {
+        let text = "template(path: str, name: value, …) -> str";
+        let mut args: Vec<(String, Expr)> = Vec::new();
+        let mut path = None;
+        let mut first: Vec<&ast::Name> = Vec::new();
+        for (i, arg) in call.args.iter().enumerate() {
+            match &arg.name {
+                None if i == 0 => path = Some(&arg.value),
+                Some(name) if name.text == "path" && path.is_none() => path = Some(&arg.value),
+                None => {
+                    self.tell(
+                        Diagnostic::error(
+                            "E0303",
+                            "only the first argument may stand without its name",
+                        )
+                        .at(arg.value.span, "which name has it in the template?")
+                        .help(text),
+                    );
+                    self.expr(&arg.value, None);
+                }
+                Some(name) => {
+                    let value = self.expr(&arg.value, None);
+                    if let Type::Function(..) = value.ty {
+                        self.tell(
+                            Diagnostic::error("E0201", "a template cannot take a function")
+                                .at(value.span, "this is a function"),
+                        );
+                    }
+                    if let Some(earlier) = first.iter().find(|earlier| earlier.text == name.text) {
+                        self.tell(
+                            Diagnostic::error("E0305", format!("`{}` is given twice", name.text))
+                                .at(name.span, "again here")
+                                .at(earlier.span, "first here"),
+                        );
+                        continue;
+                    }
+                    first.push(name);
+                    args.push((name.text.clone(), value));
+                }
+            }
+        }
+        let Some(path) = path else {
+            self.tell(
+                Diagnostic::error("E0302", "the path of the template is missing")
+                    .at(call.name.span, "needs path: str")
+                    .help(text),
+            );
+            return Self::unknown(span);
+        };
+        let kind = SourceKind::Template(self.module.folder.clone());
+        let template = self.outside("template", "path", kind, Type::Str, path, path.span);
+        // What was written out into a template is a part of its arguments' types.
+        args.sort_by(|(one, _), (other, _)| one.cmp(other));
+        Expr { kind: ExprKind::Template(Box::new(template), args), ty: Type::Str, span }
+    }
+
+    /// `len(x)`.
+    fn length(&mut self, call: &ast::Call, span: Span) -> Expr {
+        let slots = [Slot { name: "of", ty: &Type::Json, optional: false }];
+        let text = "len(of: list, record or str) -> int";
+        let taken = self.slots(call, &slots, "len", text, span);
+        let Some(Some(arg)) = taken.into_iter().next() else {
+            return Self::unknown(span);
+        };
+        let of = self.expr(&arg.value, None);
+        if !matches!(
+            of.ty,
+            Type::List(_)
+                | Type::Record(_)
+                | Type::Str
+                | Type::Json
+                | Type::Enum(_)
+                | Type::Unknown
+        ) {
+            self.tell(
+                Diagnostic::error("E0201", format!("{} has no length", noun(&of.ty)))
+                    .at(of.span, format!("this is {}", noun(&of.ty)))
+                    .help(text),
+            );
+            return Self::unknown(span);
+        }
+        Expr { kind: ExprKind::Length(Box::new(of)), ty: Type::Int, span }
     }
 
     /// `model("name", …)`, `sandbox("process", …)`: a value made of settings.
@@ -119,8 +209,21 @@ impl Checker<'_> {
         let Some(Some(arg)) = taken.into_iter().next() else {
             return Self::unknown(span);
         };
+        self.outside(name, argument, kind, ty, &arg.value, span)
+    }
+
+    /// What is read from outside by a name that is known before the run.
+    fn outside(
+        &mut self,
+        name: &str,
+        argument: &str,
+        kind: SourceKind,
+        ty: Type,
+        path: &ast::Expr,
+        span: Span,
+    ) -> Expr {
         let what = format!("`{argument}` of `{name}`");
-        let mut path = self.want(&arg.value, &Type::Str, &what);
+        let mut path = self.want(path, &Type::Str, &what);
         // Rows cannot name files: what a run reads is known before it starts.
         let row = path.any(&|expr| {
             matches!(expr.kind, ExprKind::Local(_) | ExprKind::Stage(_) | ExprKind::Call(_))

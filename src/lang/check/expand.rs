@@ -9,7 +9,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::lang::diagnostic::Diagnostic;
-use crate::lang::program::{Call, Expr, ExprKind, For, Function, Stage, Try};
+use crate::lang::fold::{Nothing, fold};
+use crate::lang::program::{Call, Expr, ExprKind, For, Function, Stage, Test, Try};
 use crate::lang::source::Span;
 use crate::lang::walk::MAX_TREE;
 
@@ -22,34 +23,28 @@ const MAX_WRITTEN: usize = 500_000;
 /// Policies that concern a stage as a whole and are not handed down to its parts.
 const WHOLE_STAGE: &[&str] = &["budget", "canary", "gate"];
 
-/// Writes out all defs. Gives nothing when the program grows too large, which is told.
+/// Writes out all defs, in the stages and in the stages of tests, and folds what became constant.
+/// Gives nothing when the program grows too large, which is told.
 pub(super) fn expand(
     world: &World,
     stages: Vec<Stage>,
+    tests: &mut [Test],
     found: &mut Vec<Diagnostic>,
 ) -> Option<Vec<Stage>> {
+    let own = tests.iter().flat_map(|test| &test.stages);
     let mut expander = Expander {
         world,
-        taken: stages.iter().map(|stage| stage.name.clone()).collect(),
+        taken: stages.iter().chain(own).map(|stage| stage.name.clone()).collect(),
         out: Vec::new(),
         written: 0,
         fresh: 0,
         stuck: None,
     };
-    for stage in stages {
-        expander.stage(stage, 0);
-        if let Some(span) = expander.stuck {
-            found.push(
-                Diagnostic::error(
-                    "E0404",
-                    "the program grows too large when its defs are written out",
-                )
-                .at(span, "defs that call defs add up here"),
-            );
-            return None;
-        }
+    let stages = expander.all(stages, found)?;
+    for test in tests {
+        test.stages = expander.all(std::mem::take(&mut test.stages), found)?;
     }
-    Some(expander.out)
+    Some(stages)
 }
 
 struct Expander<'w> {
@@ -65,6 +60,25 @@ struct Expander<'w> {
 }
 
 impl<'w> Expander<'w> {
+    fn all(&mut self, stages: Vec<Stage>, found: &mut Vec<Diagnostic>) -> Option<Vec<Stage>> {
+        for stage in stages {
+            self.stage(stage, 0);
+            if let Some(span) = self.stuck {
+                found.push(
+                    Diagnostic::error(
+                        "E0404",
+                        "the program grows too large when its defs are written out",
+                    )
+                    .at(span, "defs that call defs add up here"),
+                );
+                return None;
+            }
+        }
+        let written = std::mem::take(&mut self.out).into_iter();
+        let folded = |stage: Stage| Stage { expr: fold(stage.expr, &mut Nothing, found), ..stage };
+        Some(written.map(folded).collect())
+    }
+
     fn stage(&mut self, stage: Stage, depth: usize) {
         let Stage { name, doc, expr, ty, policy, span } = stage;
         let parent = Stage { name, doc, expr: Checker::unknown(span), ty, policy, span };
@@ -305,6 +319,11 @@ fn is_simple(expr: &Expr) -> bool {
         }),
         _ => !expr.any(&|expr| !is_constant(&expr.kind)),
     }
+}
+
+/// The expression with what is known put in for its locals.
+pub(super) fn put_known(expr: Expr, known: &BTreeMap<String, Expr>) -> Expr {
+    put_in(expr, known, &mut Vec::new(), 0, &mut None)
 }
 
 fn put_in(

@@ -14,6 +14,7 @@ use crate::lang::value::Value;
 use super::fit::{Vars, fits, is_number, is_too_large, is_unit, join, noun};
 use super::form::{advice, coerced};
 use super::operators;
+use super::presence::{Present, filtered};
 use super::world::{Module, World};
 
 /// The name that the row has in a function made of `.field` (no name that can be written).
@@ -48,6 +49,8 @@ pub(super) struct Checker<'w> {
     pub(super) locals: Vec<(String, Type)>,
     /// Types of the row that `.field` means, innermost last.
     pub(super) rows: Vec<Type>,
+    /// What conditions around this say to be there.
+    pub(super) present: Vec<Present>,
     /// Whether this stands in a `try`.
     pub(super) trying: bool,
 }
@@ -71,6 +74,7 @@ impl<'w> Checker<'w> {
             found,
             locals: Vec::new(),
             rows: Vec::new(),
+            present: Vec::new(),
             trying: false,
         }
     }
@@ -86,6 +90,11 @@ impl<'w> Checker<'w> {
     /// The expression, checked. `hint` is the type that is asked for, if any; whether it is met is
     /// for [`Checker::fit`] to say.
     pub(super) fn expr(&mut self, expr: &ast::Expr, hint: Option<&Type>) -> Expr {
+        let checked = self.anything(expr, hint);
+        self.there(expr, checked)
+    }
+
+    fn anything(&mut self, expr: &ast::Expr, hint: Option<&Type>) -> Expr {
         use ast::ExprKind as A;
         let span = expr.span;
         let constant = |value: Value, ty: Type| make(ExprKind::Const(value), ty, span);
@@ -107,9 +116,17 @@ impl<'w> Checker<'w> {
             A::List(items) => self.list(items, hint, span),
             A::Record(fields) => self.record(fields, hint, span),
             A::Unary(op, of) => self.unary(*op, of, span),
-            A::Binary(op, left, right) => {
-                let left = self.expr(left, None);
-                let right = self.operand(right, *op, &left);
+            A::Binary(op, first, right) => {
+                let left = self.expr(first, None);
+                let right = match op {
+                    // The right side is only asked when the left one came out so.
+                    BinaryOp::And | BinaryOp::Or => {
+                        self.given(first, *op == BinaryOp::And, |own| {
+                            own.operand(right, *op, &left)
+                        })
+                    }
+                    _ => self.operand(right, *op, &left),
+                };
                 self.binary(*op, left, right, span)
             }
             A::Compare(first, rest) => self.compare(first, rest),
@@ -254,9 +271,10 @@ impl<'w> Checker<'w> {
         hint: Option<&Type>,
         span: Span,
     ) -> Expr {
-        let test = self.want(test, &Type::Bool, "the condition of `if`");
-        let yes = self.expr(yes, hint);
-        let no = self.expr(no, hint);
+        let condition = test;
+        let test = self.want(condition, &Type::Bool, "the condition of `if`");
+        let yes = self.given(condition, true, |own| own.expr(yes, hint));
+        let no = self.given(condition, false, |own| own.expr(no, hint));
         let Some(ty) = join(&yes.ty, &no.ty) else {
             self.tell(
                 Diagnostic::error("E0205", "the branches of `if` are of one type")
@@ -278,10 +296,12 @@ impl<'w> Checker<'w> {
     ) -> Expr {
         let rows = self.expr(rows, hint);
         let item = self.item_of(&rows, "`where` filters");
-        self.rows.push(item);
-        let test = self.want(test, &Type::Bool, "the test of `where`");
+        self.rows.push(item.clone());
+        let written = test;
+        let test = self.want(written, &Type::Bool, "the test of `where`");
         self.rows.pop();
-        let ty = rows.ty.clone();
+        let narrowed = filtered(item.clone(), written);
+        let ty = if narrowed == item { rows.ty.clone() } else { Type::list(narrowed) };
         let test = Function { param: ROW.to_string(), body: test };
         make(ExprKind::Filter(Box::new(rows), Box::new(test)), ty, span)
     }
@@ -340,7 +360,11 @@ impl<'w> Checker<'w> {
         let condition = each.condition.as_ref().map(|condition| {
             Box::new(self.want(condition, &Type::Bool, "the condition of `where`"))
         });
-        let body = Box::new(self.expr(&each.body, None));
+        let body = match &each.condition {
+            Some(condition) => self.given(condition, true, |own| own.expr(&each.body, None)),
+            None => self.expr(&each.body, None),
+        };
+        let body = Box::new(body);
         self.locals.truncate(depth);
         // A body that gives several rows gives them all; one that gives nothing gives no row.
         let mut row = body.ty.clone();

@@ -23,14 +23,17 @@ mod names;
 mod operators;
 pub(super) mod order;
 mod policy;
+mod presence;
 mod resolve;
+mod templates;
+mod tests;
 mod world;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::diagnostic::{Diagnostic, Severity, did_you_mean, listed, nearest};
 use super::fold::{Known, Nothing, fold};
-use super::program::{Expr, ExprKind, Output, Param, Program, SourceKind, Stage};
+use super::program::{Expr, ExprKind, Output, Param, Program, SourceKind, Stage, Test};
 use super::source::{SourceError, SourceMap, Sources, Span};
 use super::syntax::ast::{self, ItemKind};
 use super::types::Type;
@@ -44,6 +47,7 @@ use world::{GlobalKind, World};
 pub use attempts::MAX_ATTEMPTS;
 pub(super) use fit::noun;
 pub(super) use given::given;
+pub(super) use templates::read_template;
 pub(super) use world::joined;
 
 /// What checking a program came to.
@@ -86,16 +90,14 @@ fn check(world: &mut World, sources: &dyn Sources, found: &mut Vec<Diagnostic>) 
     let ast = std::mem::take(&mut world.modules[0].ast);
     let mut stages = stages(world, &ast, found);
     let outputs = outputs(world, &ast, found);
+    let mut tests = tests::tests(world, &ast, found);
     default_bounds(&params, world, found);
+    templates::templates(world, &params, &stages, &tests, sources, found);
     let is_error = |diagnostic: &Diagnostic| diagnostic.severity == Severity::Error;
     if !found.iter().any(is_error) {
-        let expanded = expand::expand(world, stages, found).unwrap_or_default();
-        stages = expanded
-            .into_iter()
-            .map(|stage| Stage { expr: fold(stage.expr, &mut Nothing, found), ..stage })
-            .collect();
+        stages = expand::expand(world, stages, &mut tests, found).unwrap_or_default();
     }
-    files(world, &params, &stages, sources, found);
+    files(world, &params, &stages, &tests, sources, found);
     unused(world, found);
     if outputs.is_empty()
         && let Some(stage) = stages.last()
@@ -108,7 +110,7 @@ fn check(world: &mut World, sources: &dyn Sources, found: &mut Vec<Diagnostic>) 
         );
     }
     let sources = world.sources.clone();
-    Program { params, stages, outputs, doc: ast.doc.clone(), sources }
+    Program { params, stages, outputs, tests, doc: ast.doc.clone(), sources }
 }
 
 fn stages(world: &mut World, ast: &ast::Module, found: &mut Vec<Diagnostic>) -> Vec<Stage> {
@@ -291,6 +293,7 @@ fn files(
     world: &World,
     params: &[Param],
     stages: &[Stage],
+    tests: &[Test],
     sources: &dyn Sources,
     found: &mut Vec<Diagnostic>,
 ) {
@@ -302,7 +305,7 @@ fn files(
         })
     });
     let defaults = params.iter().filter_map(|param| param.default.as_ref());
-    let exprs = stages.iter().map(|stage| &stage.expr);
+    let exprs = stages.iter().map(|stage| &stage.expr).chain(tests.iter().flat_map(Test::exprs));
     // Constants first: a file is missing where it is named, not where the name is used.
     let mut open: Vec<&Expr> = constants.chain(defaults).chain(exprs).collect();
     open.reverse();
@@ -317,7 +320,7 @@ fn files(
         let (is_dir, folder) = match kind {
             SourceKind::File(folder) => (false, folder),
             SourceKind::Dir(folder) => (true, folder),
-            SourceKind::Env | SourceKind::Secret => continue,
+            SourceKind::Template(_) | SourceKind::Env | SourceKind::Secret => continue,
         };
         let there = place_of(folder, path, expr.span).and_then(|path| {
             if !seen.insert((is_dir, path.clone())) {
