@@ -1,18 +1,19 @@
 //! The store on disk, as its one writer sees it.
 //!
 //! `put` and `keep` hand their bytes to a background thread and return at once; the thread appends
-//! them to a pack in the order in which they came and syncs a few times a second. What is still on
-//! its way is answered from memory. A process that is killed loses nothing that was appended; a
-//! machine that loses power loses at most what was not synced yet, never half of anything.
+//! them to a pack in the order in which they came. A second thread tells the index what was appended
+//! and syncs a few times a second, so that appending never waits for either. What is still on its
+//! way is answered from memory. A process that is killed loses nothing that was appended; a machine
+//! that loses power loses at most what was not synced yet, never half of anything.
 
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::digest::Digest;
 use super::index::{Batch, Index};
@@ -27,11 +28,15 @@ pub(super) const LARGE: usize = 4 << 20;
 const SYNC_EVERY: Duration = Duration::from_millis(200);
 /// Most bytes that one append takes.
 const BATCH_BYTES: usize = 8 << 20;
+/// Objects and receipts that may wait for the writer; who brings more waits with them.
+const WAITING: usize = 4096;
+/// Appends that may wait for the index.
+const SETTLING: usize = 64;
 
 /// An open store that may be written to.
 pub struct Store {
     shared: Arc<Shared>,
-    sender: Option<Sender<Work>>,
+    sender: Option<SyncSender<Work>>,
     writer: Option<JoinHandle<()>>,
     /// What had to be mended at opening, one line each, for the person.
     pub notices: Vec<String>,
@@ -88,8 +93,8 @@ impl Store {
             packs: Mutex::default(),
             failure: Mutex::default(),
         });
-        let (sender, receiver) = channel();
-        let mut appender = Appender::open(shared.clone(), pack, offset)?;
+        let (sender, receiver) = sync_channel(WAITING);
+        let appender = Appender::open(shared.clone(), pack, offset)?;
         let writer = std::thread::Builder::new()
             .name("claw-store".into())
             .spawn(move || appender.work(&receiver))
@@ -143,8 +148,12 @@ fn catch_up(
     });
     let length =
         |pack: u32| std::fs::metadata(pack::path(folder, pack)).map_or(0, |meta| meta.len());
-    if known.is_none() && packs.iter().any(|pack| length(*pack) > 0) {
-        notices.push("the index was missing or out of date and was made anew".to_string());
+    if known.is_none() {
+        // What it says of packs that are not there any more must not be believed.
+        index.clear()?;
+        if packs.iter().any(|pack| length(*pack) > 0) {
+            notices.push("the index was missing or out of date and was made anew".to_string());
+        }
     }
     let (first, from) = known.unwrap_or((1, 0));
     let mut end = (first, from);
@@ -168,6 +177,21 @@ impl Shared {
         match &*lock(&self.failure) {
             Some(why) => Err(StoreError::Stopped(why.clone())),
             None => Ok(()),
+        }
+    }
+
+    /// Does something unless an earlier attempt failed, and says whether it was done; remembers a
+    /// failure, after which nothing more is written (a half-written record is the end of its pack).
+    fn attempt(&self, what: impl FnOnce() -> Result<(), StoreError>) -> bool {
+        if lock(&self.failure).is_some() {
+            return false;
+        }
+        match what() {
+            Ok(()) => true,
+            Err(err) => {
+                *lock(&self.failure) = Some(err.to_string());
+                false
+            }
         }
     }
 
@@ -229,7 +253,14 @@ impl Objects for Store {
         match self.shared.index.object(digest)? {
             Some(place) => {
                 let file = self.shared.pack(place.pack)?;
-                Ok(pack::read(&file, place, digest)?.into())
+                match pack::read(&file, place, digest) {
+                    Ok(bytes) => Ok(bytes.into()),
+                    Err(err) => {
+                        // A bad object counts as absent: whoever makes it again may keep it again.
+                        self.shared.index.forget_object(digest);
+                        Err(err)
+                    }
+                }
             }
             None => read_large(&self.shared.folder, digest),
         }
@@ -265,7 +296,12 @@ impl Results for Store {
             return Ok(None);
         };
         let file = self.shared.pack(place.pack)?;
-        Ok(pack::read(&file, place, key).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()))
+        let bytes = pack::read(&file, place, key).ok();
+        let receipt = bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        if receipt.is_none() {
+            self.shared.index.forget_receipt(key);
+        }
+        Ok(receipt)
     }
 
     fn keep(&self, receipt: &Receipt) -> Result<bool, StoreError> {
@@ -280,80 +316,103 @@ impl Results for Store {
     }
 }
 
-/// The background writer: owns the pack that is being appended to.
+/// The background writer: owns the pack that is being appended to, and does nothing but append, so
+/// that what is done is out of this process at once. What takes longer is the [`Settler`]'s.
 struct Appender {
     shared: Arc<Shared>,
-    file: File,
+    file: Arc<File>,
     pack: u32,
     offset: u64,
+    settler: SyncSender<Appended>,
+    settling: JoinHandle<()>,
+}
+
+/// What was appended and is not yet in the index, nor safe from a power cut.
+struct Appended {
+    file: Arc<File>,
+    /// Where the packs end with it.
+    end: (u32, u64),
+    batch: Batch,
+    objects: Vec<Digest>,
+    receipts: Vec<Digest>,
+    replies: Vec<Sender<()>>,
 }
 
 impl Appender {
     fn open(shared: Arc<Shared>, pack: u32, offset: u64) -> Result<Appender, StoreError> {
-        let path = pack::path(&shared.folder, pack);
-        let file = OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(&path)
-            .map_err(io("opening", &path))?;
-        let above = shared.folder.join("packs");
-        File::open(&above).and_then(|dir| dir.sync_all()).map_err(io("syncing", &above))?;
-        Ok(Appender { shared, file, pack, offset })
+        let file = open_pack(&shared.folder, pack)?;
+        let (settler, appended) = sync_channel(SETTLING);
+        let settling = Settler { shared: shared.clone(), unsynced: Vec::new() };
+        let settling = std::thread::Builder::new()
+            .name("claw-settle".into())
+            .spawn(move || settling.work(&appended))
+            .map_err(io("starting the writer of", &shared.folder))?;
+        Ok(Appender { shared, file, pack, offset, settler, settling })
     }
 
-    fn work(&mut self, receiver: &Receiver<Work>) {
-        let mut dirty = false;
-        loop {
-            let first = match receiver.recv_timeout(SYNC_EVERY) {
-                Ok(work) => Some(work),
-                Err(RecvTimeoutError::Timeout) => None,
-                Err(RecvTimeoutError::Disconnected) => break,
-            };
-            let Some(first) = first else {
-                if dirty {
-                    self.attempt(Appender::sync);
-                    dirty = false;
-                }
-                continue;
-            };
-            dirty = true;
-            let replies = self.take(first, receiver);
-            if !replies.is_empty() {
-                self.attempt(Appender::sync);
-                dirty = false;
+    fn work(mut self, receiver: &Receiver<Work>) {
+        while let Ok(first) = receiver.recv() {
+            let (out, mut appended) = self.take(first, receiver);
+            let path = pack::path(&self.shared.folder, self.pack);
+            let written = self.shared.attempt(|| {
+                (&*self.file).write_all(&out).map_err(io("writing", &path))?;
+                self.offset += out.len() as u64;
+                Ok(())
+            });
+            // What could not be written stays in memory, where this run still finds it.
+            if !written {
+                let replies = std::mem::take(&mut appended.replies);
+                appended = Appended { replies, ..self.nothing() };
             }
-            for reply in replies {
-                let _ = reply.send(());
+            appended.end = (self.pack, self.offset);
+            if self.settler.send(appended).is_err() {
+                break;
+            }
+            if self.offset > pack::PACK_SIZE {
+                self.shared.attempt(|| {
+                    self.file = open_pack(&self.shared.folder, self.pack + 1)?;
+                    (self.pack, self.offset) = (self.pack + 1, 0);
+                    Ok(())
+                });
             }
         }
-        if dirty {
-            self.attempt(Appender::sync);
+        drop(self.settler);
+        let _ = self.settling.join();
+    }
+
+    fn nothing(&self) -> Appended {
+        Appended {
+            file: self.file.clone(),
+            end: (self.pack, self.offset),
+            batch: Batch::default(),
+            objects: Vec::new(),
+            receipts: Vec::new(),
+            replies: Vec::new(),
         }
     }
 
-    /// Appends `first` and whatever else is waiting; gives the waiting syncs.
-    fn take(&mut self, first: Work, receiver: &Receiver<Work>) -> Vec<Sender<()>> {
+    /// `first` and whatever else is waiting, as bytes to append.
+    fn take(&self, first: Work, receiver: &Receiver<Work>) -> (Vec<u8>, Appended) {
         let mut out = Vec::new();
-        let mut batch = Batch::default();
-        let mut objects = Vec::new();
-        let mut receipts = Vec::new();
-        let mut replies = Vec::new();
+        let mut appended = self.nothing();
         let mut next = Some(first);
         while let Some(work) = next.take() {
             let offset = self.offset + out.len() as u64;
             match work {
                 Work::Object(digest, bytes) => {
                     let stored = pack::append(&mut out, Kind::Object, &digest, &bytes);
-                    batch.object(&digest, Place { pack: self.pack, offset, stored });
-                    objects.push(digest);
+                    let place = Place { pack: self.pack, offset, stored };
+                    appended.batch.object(&digest, place);
+                    appended.objects.push(digest);
                 }
                 Work::Receipt(key, bytes) => {
                     let stored = pack::append(&mut out, Kind::Receipt, &key, &bytes);
-                    batch.receipt(&key, Place { pack: self.pack, offset, stored });
-                    receipts.push(key);
+                    let place = Place { pack: self.pack, offset, stored };
+                    appended.batch.receipt(&key, place);
+                    appended.receipts.push(key);
                 }
                 Work::Sync(reply) => {
-                    replies.push(reply);
+                    appended.replies.push(reply);
                     break;
                 }
             }
@@ -361,8 +420,49 @@ impl Appender {
                 next = receiver.try_recv().ok();
             }
         }
-        self.attempt(|appender| appender.append(&out, batch));
-        if lock(&self.shared.failure).is_none() {
+        (out, appended)
+    }
+}
+
+/// The other half of the writer: tells the index what was appended, and syncs.
+struct Settler {
+    shared: Arc<Shared>,
+    /// Packs with bytes that a power cut would take.
+    unsynced: Vec<Arc<File>>,
+}
+
+impl Settler {
+    fn work(mut self, appended: &Receiver<Appended>) {
+        let mut synced = Instant::now();
+        loop {
+            let next = if self.unsynced.is_empty() {
+                appended.recv().map_err(|_| RecvTimeoutError::Disconnected)
+            } else {
+                appended.recv_timeout(SYNC_EVERY.saturating_sub(synced.elapsed()))
+            };
+            let mut replies = Vec::new();
+            match next {
+                Ok(one) => replies = self.settle(one),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+            if !replies.is_empty() || synced.elapsed() >= SYNC_EVERY {
+                self.sync();
+                synced = Instant::now();
+            }
+            for reply in replies {
+                let _ = reply.send(());
+            }
+        }
+        self.sync();
+    }
+
+    fn settle(&mut self, one: Appended) -> Vec<Sender<()>> {
+        let Appended { file, end, batch, objects, receipts, replies } = one;
+        if !self.unsynced.iter().any(|known| Arc::ptr_eq(known, &file)) {
+            self.unsynced.push(file);
+        }
+        if self.shared.attempt(|| self.shared.index.add(batch, end)) {
             let mut pending = lock(&self.shared.objects);
             objects.iter().for_each(|digest| drop(pending.remove(digest)));
             let mut pending = lock(&self.shared.receipts);
@@ -371,31 +471,19 @@ impl Appender {
         replies
     }
 
-    fn append(&mut self, out: &[u8], batch: Batch) -> Result<(), StoreError> {
-        let path = pack::path(&self.shared.folder, self.pack);
-        self.file.write_all(out).map_err(io("writing", &path))?;
-        self.offset += out.len() as u64;
-        self.shared.index.add(batch, (self.pack, self.offset))?;
-        if self.offset > pack::PACK_SIZE {
-            self.sync()?;
-            *self = Appender::open(self.shared.clone(), self.pack + 1, 0)?;
+    fn sync(&mut self) {
+        for file in self.unsynced.drain(..) {
+            let packs = self.shared.folder.join("packs");
+            self.shared.attempt(|| file.sync_data().map_err(io("syncing", &packs)));
         }
-        Ok(())
     }
+}
 
-    fn sync(&mut self) -> Result<(), StoreError> {
-        let path = pack::path(&self.shared.folder, self.pack);
-        self.file.sync_data().map_err(io("syncing", &path))
-    }
-
-    /// Does something unless an earlier attempt failed; remembers a failure, after which nothing
-    /// more is written (a half-written record is the end of its pack).
-    fn attempt(&mut self, what: impl FnOnce(&mut Appender) -> Result<(), StoreError>) {
-        if lock(&self.shared.failure).is_some() {
-            return;
-        }
-        if let Err(err) = what(self) {
-            *lock(&self.shared.failure) = Some(err.to_string());
-        }
-    }
+fn open_pack(folder: &Path, number: u32) -> Result<Arc<File>, StoreError> {
+    let path = pack::path(folder, number);
+    let file =
+        OpenOptions::new().create(true).append(true).open(&path).map_err(io("opening", &path))?;
+    let above = folder.join("packs");
+    File::open(&above).and_then(|dir| dir.sync_all()).map_err(io("syncing", &above))?;
+    Ok(Arc::new(file))
 }

@@ -97,6 +97,23 @@ impl Index {
         Ok(self.receipts.get(key.0).map_err(failed)?.and_then(|bytes| Place::decode(&bytes)))
     }
 
+    /// Forgets everything.
+    pub(super) fn clear(&self) -> Result<(), StoreError> {
+        self.db.remove("end").map_err(failed)?;
+        self.objects.clear().map_err(failed)?;
+        self.receipts.clear().map_err(failed)
+    }
+
+    /// Forgets an object, so that it counts as absent.
+    pub(super) fn forget_object(&self, digest: &Digest) {
+        let _ = self.objects.remove(digest.0);
+    }
+
+    /// Forgets a receipt likewise.
+    pub(super) fn forget_receipt(&self, key: &Digest) {
+        let _ = self.receipts.remove(key.0);
+    }
+
     /// Adds entries and then says that everything up to `end` is indexed.
     pub(super) fn add(&self, batch: Batch, end: (u32, u64)) -> Result<(), StoreError> {
         self.objects.apply_batch(batch.objects).map_err(failed)?;

@@ -10,12 +10,11 @@
 //! check(8)                                                   blake3 of header and payload
 //! ```
 //!
-//! Numbers are little-endian. `name` is an object's digest, or the key that a receipt answers. A
-//! pack is valid up to its first bad record; after a crash the writer goes on in a new pack and
-//! leaves the torn end where it is.
+//! Numbers are little-endian. `name` is an object's digest, or the key that a receipt answers. After
+//! a crash the writer goes on in a new pack and leaves a torn end where it is. A record that is
+//! damaged later costs that record: the good ones behind it are found by their magic and checksum.
 
 use std::fs::File;
-use std::io::{BufReader, Read};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
@@ -27,6 +26,8 @@ const MAGIC: &[u8; 4] = b"CLW1";
 pub(super) const HEADER: usize = 48;
 const CHECK: usize = 8;
 const COMPRESSED: u8 = 1;
+/// Bytes that a scan reads at once.
+const WINDOW: u64 = 1 << 20;
 /// Payloads shorter than this are not worth compressing.
 const COMPRESS_FROM: usize = 256;
 /// A pack is closed once it is longer than this.
@@ -153,8 +154,28 @@ fn unpack(body: &[u8]) -> Option<Vec<u8>> {
     }
 }
 
-/// Reads the records of a pack from `from` on, checking each. Stops at the first bad one and says
-/// where the good part ends.
+/// The record at the start of `bytes`, if a good one stands there: its kind, its name and its bytes
+/// without the checksum.
+fn record(bytes: &[u8]) -> Option<(Kind, Digest, &[u8])> {
+    if bytes.get(..4)? != MAGIC {
+        return None;
+    }
+    let stored = u32::from_le_bytes(bytes.get(8..12)?.try_into().ok()?);
+    let whole = bytes.get(..usize::try_from(record_length(stored)).ok()?)?;
+    let (body, check) = whole.split_at(whole.len() - CHECK);
+    if Digest::of(body).0[..CHECK] != *check {
+        return None;
+    }
+    let kind = match body[4] {
+        1 => Kind::Object,
+        2 => Kind::Receipt,
+        _ => return None,
+    };
+    Some((kind, Digest::from_slice(&body[16..HEADER])?, body))
+}
+
+/// Reads the records of a pack from `from` on, checking each. What is damaged is passed over: the
+/// next good record is looked for behind it. Says where the last good record ends.
 pub(super) fn scan(
     store: &Path,
     pack: u32,
@@ -164,39 +185,49 @@ pub(super) fn scan(
     let path = path(store, pack);
     let io = |source| StoreError::Io { doing: "reading", path: path.display().to_string(), source };
     let file = File::open(&path).map_err(io)?;
-    let length = file.metadata().map_err(io)?.len();
-    let mut reader = BufReader::with_capacity(1 << 20, file);
-    std::io::Seek::seek(&mut reader, std::io::SeekFrom::Start(from)).map_err(io)?;
+    let mut good = from;
     let mut offset = from;
-    let mut record = Vec::new();
+    // A window on the file that holds at least the record at `offset`, where the file does.
+    let mut window: Vec<u8> = Vec::new();
+    let mut start = from;
+    let length = file.metadata().map_err(io)?.len();
     while offset + (HEADER + CHECK) as u64 <= length {
-        record.resize(HEADER, 0);
-        if reader.read_exact(&mut record).is_err() || &record[..4] != MAGIC {
-            break;
-        }
-        let stored = u32::from_le_bytes([record[8], record[9], record[10], record[11]]);
-        if offset + record_length(stored) > length {
-            break;
-        }
-        record.resize(record_length(stored) as usize, 0);
-        if reader.read_exact(&mut record[HEADER..]).is_err() {
-            break;
-        }
-        let (body, check) = record.split_at(record.len() - CHECK);
-        if Digest::of(body).0[..CHECK] != *check {
-            break;
-        }
-        let kind = match body[4] {
-            1 => Kind::Object,
-            2 => Kind::Receipt,
-            _ => break,
+        let mut here = window.get((offset - start) as usize..).unwrap_or_default();
+        let wanted = match here.get(8..12) {
+            Some(stored) if &here[..4] == MAGIC => {
+                let stored = u32::from_le_bytes([stored[0], stored[1], stored[2], stored[3]]);
+                record_length(stored).min(length - offset)
+            }
+            _ => (HEADER + CHECK) as u64,
         };
-        let Some(name) = Digest::from_slice(&body[16..HEADER]) else {
-            break;
-        };
-        let place = Place { pack, offset, stored };
-        each(Scanned { kind, name, place }, &|| unpack(body));
-        offset += record_length(stored);
+        if (here.len() as u64) < wanted {
+            let take = wanted.max(WINDOW).min(length - offset);
+            let mut next = vec![0u8; take as usize];
+            file.read_exact_at(&mut next, offset).map_err(io)?;
+            window = next;
+            start = offset;
+            here = &window;
+            // The header may only now be known, and ask for more.
+            let stored = u32::from_le_bytes([here[8], here[9], here[10], here[11]]);
+            if &here[..4] == MAGIC
+                && (here.len() as u64) < record_length(stored).min(length - offset)
+            {
+                continue;
+            }
+        }
+        match record(here) {
+            Some((kind, name, body)) => {
+                let stored = (body.len() - HEADER) as u32;
+                let place = Place { pack, offset, stored };
+                each(Scanned { kind, name, place }, &|| unpack(body));
+                offset += record_length(stored);
+                good = offset;
+            }
+            None => {
+                let next = here[1..].windows(MAGIC.len()).position(|bytes| bytes == MAGIC);
+                offset += next.map_or(here.len().saturating_sub(3).max(1), |at| at + 1) as u64;
+            }
+        }
     }
-    Ok(offset)
+    Ok(good)
 }
