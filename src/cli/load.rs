@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::engine::Operators;
-use crate::lang::{self, Diagnostic, Pipeline, Program, Severity, SourceMap};
+use crate::lang::{self, Diagnostic, Pipeline, Program, Severity, SourceMap, Sources};
 use crate::plan::Plan;
 use crate::store::Objects;
 
@@ -38,8 +38,11 @@ pub(super) fn check(
     entry: &str,
     objects: Arc<dyn Objects>,
 ) -> Result<Loaded, (Vec<Diagnostic>, SourceMap)> {
-    let sources = project.sources(objects);
-    let checked = lang::load(entry, &sources);
+    checked(entry, &project.sources(objects))
+}
+
+fn checked(entry: &str, sources: &dyn Sources) -> Result<Loaded, (Vec<Diagnostic>, SourceMap)> {
+    let checked = lang::load(entry, sources);
     let bad = checked.diagnostics.iter().any(|one| one.severity == Severity::Error);
     match checked.program {
         Some(program) if !bad => {
@@ -56,7 +59,16 @@ pub(super) fn bind(
     args: &arguments::Pipeline,
     objects: Arc<dyn Objects>,
 ) -> Result<Pipeline, Failure> {
-    let loaded = match check(project, entry, objects.clone()) {
+    Ok(bind_with(entry, args, &project.sources(objects))?.0)
+}
+
+/// The same with sources at hand; says too whether there was nothing to tell.
+pub(super) fn bind_with(
+    entry: &str,
+    args: &arguments::Pipeline,
+    sources: &dyn Sources,
+) -> Result<(Pipeline, bool), Failure> {
+    let loaded = match checked(entry, sources) {
         Ok(loaded) => loaded,
         Err((diagnostics, sources)) => {
             tell(&diagnostics, &sources);
@@ -65,11 +77,11 @@ pub(super) fn bind(
     };
     tell(&loaded.diagnostics, &loaded.sources);
     let given = params(args)?;
-    let sources = project.sources(objects);
-    lang::bind(&loaded.program, &given, &sources).map_err(|diagnostics| {
+    let pipeline = lang::bind(&loaded.program, &given, sources).map_err(|diagnostics| {
         tell(&diagnostics, &loaded.program.sources);
         told(errors(&diagnostics))
-    })
+    })?;
+    Ok((pipeline, loaded.diagnostics.is_empty()))
 }
 
 fn errors(diagnostics: &[Diagnostic]) -> usize {

@@ -12,6 +12,7 @@ mod print;
 mod progress;
 mod run;
 mod runs;
+mod settled;
 mod show;
 mod test;
 

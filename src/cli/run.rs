@@ -1,7 +1,7 @@
 //! `claw run`: does what is not done yet.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::json;
 
@@ -11,21 +11,27 @@ use crate::plan::{Plan, walk};
 use crate::store::Store;
 
 use super::progress::Progress;
+use super::settled::{self, Asked, Came};
 use super::{Exit, Failure, arguments, load, outputs, print};
-use crate::project::Project;
+use crate::project::{Project, Watched};
 
 /// How long a run that is asked to stop may finish what is in flight.
 const GRACE: Duration = Duration::from_secs(10);
 
 /// Runs a pipeline.
 pub(super) fn run(args: &arguments::Run) -> Result<Exit, Failure> {
-    let began = Instant::now();
+    let (began, at) = (Instant::now(), SystemTime::now());
     let (project, entry) = Project::of(&args.pipeline.pipeline)?;
+    let asked = Asked { project: &project, entry: &entry, args };
+    if asked.nothing_to_do(began) {
+        return Ok(Exit::Done);
+    }
     let store = Arc::new(Store::open(&project.store(), &format!("claw run {entry}"))?);
     for notice in &store.notices {
         print::notice(&format!("note: {notice}"));
     }
-    let pipeline = load::bind(&project, &entry, &args.pipeline, store.clone())?;
+    let sources = Watched::new(project.sources(store.clone()));
+    let (pipeline, silent) = load::bind_with(&entry, &args.pipeline, &sources)?;
     refuse_unsandboxed(&pipeline, args.allow_unsandboxed)?;
     refuse_executors(&pipeline)?;
     for name in &args.refresh {
@@ -70,7 +76,13 @@ pub(super) fn run(args: &arguments::Run) -> Result<Exit, Failure> {
     if args.json {
         tell_json(&engine, &plan, &ended, &store, &written)?;
     } else {
-        tell(&plan, &ended, &store, &written, began.elapsed(), args.quiet)?;
+        let shown = shown(&plan, &ended, &store)?;
+        if silent && store.notices.is_empty() {
+            let operators = &engine.operators;
+            let came = Came { plan: &plan, operators, ended: &ended, sources: &sources, began: at };
+            asked.leave(&came, &shown);
+        }
+        tell(&plan, &ended, &written, if args.quiet { "" } else { &shown }, began.elapsed());
     }
     Ok(if ended.is_whole() {
         Exit::Done
@@ -144,14 +156,22 @@ fn refuse_executors(pipeline: &Pipeline) -> Result<(), Failure> {
     Ok(())
 }
 
-fn tell(
-    plan: &Plan,
-    ended: &Ended,
-    store: &Store,
-    written: &[String],
-    took: Duration,
-    quiet: bool,
-) -> Result<(), Failure> {
+/// The outputs that are written nowhere, as a person reads them.
+fn shown(plan: &Plan, ended: &Ended, store: &Store) -> Result<String, Failure> {
+    let mut text = String::new();
+    for output in &plan.pipeline.outputs {
+        if let Some(digest) = ended.result(&output.stage)
+            && output.path.is_none()
+        {
+            let value = engine::read_value(store, &digest)?;
+            text.push_str(&format!("\n{}\n", output.stage));
+            text.push_str(&super::show::value(&value, store, 20)?);
+        }
+    }
+    Ok(text)
+}
+
+fn tell(plan: &Plan, ended: &Ended, written: &[String], shown: &str, took: Duration) {
     for (stage, message) in &ended.failures {
         print::error(&format!("stage `{stage}`: {message}"));
         if plan.node(stage).is_some() {
@@ -160,17 +180,7 @@ fn tell(
             ));
         }
     }
-    if !quiet {
-        for output in &plan.pipeline.outputs {
-            if let Some(digest) = ended.result(&output.stage)
-                && output.path.is_none()
-            {
-                let value = engine::read_value(store, &digest)?;
-                print::line(&format!("\n{}", output.stage));
-                print::out(&super::show::value(&value, store, 20)?);
-            }
-        }
-    }
+    print::out(shown);
     for line in written {
         print::line(line);
     }
@@ -180,11 +190,7 @@ fn tell(
     let took = print::duration(took.as_millis() as u64);
     let all_cached = ended.counts.iter().all(|count| count.state == State::Cached);
     let mut summary = if all_cached {
-        format!(
-            "Nothing to do: all {} stages ({} rows) were in the store",
-            ended.counts.len(),
-            print::number(cached)
-        )
+        settled::summary(ended.counts.len(), cached)
     } else {
         format!("{} rows made, {} from the store", print::number(ran), print::number(cached))
     };
@@ -196,7 +202,6 @@ fn tell(
         summary.push_str(&format!(", {} put aside", print::number(failed)));
     }
     print::line(&format!("\n{summary} in {took}."));
-    Ok(())
 }
 
 fn tell_json(

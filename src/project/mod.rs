@@ -1,6 +1,7 @@
 //! A project: the folder with `claw.toml`, and what programs in it may read.
 
 mod sources;
+mod watch;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,6 +11,7 @@ use serde::Deserialize;
 use crate::store::Objects;
 
 pub use sources::ProjectSources;
+pub use watch::{Look, Watched, variable};
 
 /// What `claw.toml` says.
 #[derive(Debug, Clone, Default, Deserialize)]
