@@ -72,7 +72,11 @@ fn skip(what: &str, why: &str) {
     eprintln!("SKIPPED {what}: {why}");
 }
 
-/// Whether this machine allows sandboxes.
+/// Whether the process backend works here; says loudly when it does not.
+pub fn works() -> bool {
+    allowed()
+}
+
 fn allowed() -> bool {
     static ALLOWED: OnceLock<bool> = OnceLock::new();
     *ALLOWED.get_or_init(|| {

@@ -2,7 +2,9 @@
 //! sandboxes and models that they act through.
 
 pub mod eval;
+pub mod exec;
 pub mod persona;
+pub mod place;
 pub mod rollout;
 pub mod rows;
 pub mod skill;
@@ -26,9 +28,8 @@ pub fn all(allow_unsandboxed: bool) -> Result<Operators, SandboxError> {
     if allow_unsandboxed {
         backends.push(Arc::new(LocalBackend));
     }
-    let found = backends.clone();
-    let by_name: verify::Backends =
-        Arc::new(move |name| found.iter().find(|backend| backend.name() == name).cloned());
+    let backends: place::Backends =
+        Arc::new(move |name| backends.iter().find(|backend| backend.name() == name).cloned());
     let checkpoints = train::OpenCheckpoints::default();
     let models = Registry::builtin().with(
         "checkpoint",
@@ -41,11 +42,14 @@ pub fn all(allow_unsandboxed: bool) -> Result<Operators, SandboxError> {
         Arc::new(task::Write::new(library.clone())),
         Arc::new(workspace::Mock::new(library)),
         Arc::new(rollout::ClawTools),
-        Arc::new(rollout::Rollout::new(Arc::new(models), backends)),
-        Arc::new(verify::Grade::new(by_name)),
+        Arc::new(rollout::Rollout::new(Arc::new(models), backends.clone())),
+        Arc::new(verify::Grade::new(backends.clone())),
         Arc::new(train::Tiny),
         Arc::new(train::Sft),
         Arc::new(eval::Summarise),
+        Arc::new(exec::Exec::new(exec::Gives::Done, backends.clone())),
+        Arc::new(exec::Exec::new(exec::Gives::File, backends.clone())),
+        Arc::new(exec::Exec::new(exec::Gives::Rows, backends)),
         Arc::new(rows::Holdout),
         Arc::new(rows::Sample),
         Arc::new(rows::Take),

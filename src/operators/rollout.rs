@@ -9,8 +9,10 @@ use crate::agent::{
 };
 use crate::engine::{Args, CallError, Context, Kind, Operator, Pool};
 use crate::lang::Value;
-use crate::sandbox::{Backend, Limits};
+use crate::sandbox::Limits;
 use crate::store::{Digest, KeyHasher};
+
+use super::place::{Backends, Place};
 
 /// UTF-8 bytes of a command's output that a sandbox keeps: enough for the 200,000 characters that
 /// contracts show, however wide they are.
@@ -78,12 +80,12 @@ impl Operator for ClawTools {
 /// agent's doing, and shows when the run is verified.
 pub struct Rollout {
     models: Arc<dyn Models>,
-    backends: Vec<Arc<dyn Backend>>,
+    backends: Backends,
 }
 
 impl Rollout {
     /// With the models that can act and the sandboxes that they can act in.
-    pub fn new(models: Arc<dyn Models>, backends: Vec<Arc<dyn Backend>>) -> Rollout {
+    pub fn new(models: Arc<dyn Models>, backends: Backends) -> Rollout {
         Rollout { models, backends }
     }
 
@@ -104,8 +106,7 @@ impl Rollout {
         let settings = AgentSettings::from_value(args.get("agent")?)
             .map_err(|err| CallError::row(format!("`agent` cannot be used: {err}")))?;
         let tools = contract(&settings.contract).map_err(|err| CallError::row(err.to_string()))?;
-        let place = Place::from_value(args.get("sandbox")?)?;
-        let backend = self.backend(&place.backend)?;
+        let place = Place::of(args.get("sandbox")?, &self.backends)?;
 
         let objects = &*context.objects;
         let seed = context.key.seed();
@@ -128,10 +129,11 @@ impl Rollout {
         };
 
         let bounds = Bounds::from_now(settings.time_ms, context.cancel.clone());
-        let mut sandbox = backend.open(&before, objects, &place.limits).await.map_err(|err| {
+        let limits = Limits { output: KEPT_OUTPUT, ..place.limits };
+        let mut sandbox = place.backend.open(&before, objects, &limits).await.map_err(|err| {
             CallError::Infrastructure(format!(
                 "the `{}` sandbox of world {world_id} did not open: {err}",
-                place.backend
+                place.backend.name()
             ))
         })?;
         let played = episode(&plan, &mut *sandbox, &bounds).await;
@@ -158,17 +160,6 @@ impl Rollout {
 
         let id = run_id(world_id, &name, trial);
         run_row(&id, world, &name, trial, &trajectory, closed.workspace, context)
-    }
-
-    fn backend(&self, name: &str) -> Result<&dyn Backend, CallError> {
-        let found = self.backends.iter().find(|backend| backend.name() == name);
-        found.map(|backend| &**backend).ok_or_else(|| {
-            let known: Vec<&str> = self.backends.iter().map(|backend| backend.name()).collect();
-            CallError::row(format!(
-                "there is no sandbox `{name}`; the known ones are: {}",
-                known.join(", ")
-            ))
-        })
     }
 }
 
@@ -231,54 +222,6 @@ fn run_row(
         ("after", Value::Dir(after)),
         ("refused", Value::from(trajectory.refused.clone())),
     ]))
-}
-
-/// What a `Sandbox` value says: which backend, with which limits.
-struct Place {
-    backend: String,
-    limits: Limits,
-    time_ms: Option<u64>,
-}
-
-impl Place {
-    fn from_value(value: &Value) -> Result<Place, CallError> {
-        let backend = text(value, "sandbox", "sandbox")?.to_string();
-        let number = |name: &str| match value.get(name) {
-            None | Some(Value::Null) => Ok(None),
-            Some(given) => match given.as_int() {
-                Some(given) if given >= 1 => Ok(Some(given as u64)),
-                _ => Err(CallError::row(format!("`sandbox.{name}` must be at least 1"))),
-            },
-        };
-        match value.get("network") {
-            None | Some(Value::Null | Value::Bool(false)) => {}
-            Some(Value::Str(word)) if word == "off" => {}
-            Some(_) => {
-                return Err(CallError::row(
-                    "a rollout's sandbox has no network: write `network: off`, or leave it out",
-                ));
-            }
-        }
-        let small = |name: &str, default: u32| {
-            Ok::<u32, CallError>(
-                number(name)?.map_or(default, |n| u32::try_from(n).unwrap_or(u32::MAX)),
-            )
-        };
-        let default = Limits::default();
-        let time_ms = number("time")?;
-        let seconds = time_ms.map_or(0, |time| time.div_ceil(1000));
-        let limits = Limits {
-            memory: number("memory")?.unwrap_or(default.memory),
-            processes: small("processes", default.processes)?,
-            disk: number("disk")?.unwrap_or(default.disk),
-            files: number("files")?.unwrap_or(default.files),
-            open_files: number("open_files")?.unwrap_or(default.open_files),
-            // Wall time is what is declared; CPU time must not end a command before it.
-            cpu_seconds: default.cpu_seconds.max(seconds),
-            output: KEPT_OUTPUT,
-        };
-        Ok(Place { backend, limits, time_ms })
-    }
 }
 
 fn field<'a>(value: &'a Value, of: &str, name: &str) -> Result<&'a Value, CallError> {

@@ -28,10 +28,8 @@ use crate::lang::Value;
 use crate::sandbox::{Backend, Command, Exit, FileError, Limits, Sandbox, SandboxError, WORKSPACE};
 use crate::store::{Digest, Objects};
 
+use super::place::{Backends, Place};
 use super::task::{Rules, Workspaces, field, params_of};
-
-/// Finds a sandbox backend by its name.
-pub type Backends = Arc<dyn Fn(&str) -> Option<Arc<dyn Backend>> + Send + Sync>;
 
 const CHECKER: &str = "/tmp/checker";
 
@@ -88,7 +86,9 @@ impl Operator for Grade {
             let verdict = match checker.program {
                 None => judge(&checker, &after, &*context.objects, None).await?,
                 Some(_) => {
-                    let bench = Bench::of(args.get("sandbox")?, &self.backends)?;
+                    let place = Place::of(args.get("sandbox")?, &self.backends)?;
+                    let time_ms = place.time_ms.unwrap_or(PROGRAM_MS);
+                    let bench = Bench::new(place.backend, place.limits, time_ms);
                     judge(&checker, &after, &*context.objects, Some(&bench)).await?
                 }
             };
@@ -157,30 +157,6 @@ impl Bench {
     /// Programs run in sandboxes of `backend`, each for at most `timeout_ms`.
     pub fn new(backend: Arc<dyn Backend>, limits: Limits, timeout_ms: u64) -> Bench {
         Bench { backend, limits, timeout_ms }
-    }
-
-    /// Reads a `sandbox("process", …)` value: a record of its settings, the backend under `sandbox`.
-    fn of(value: &Value, backends: &Backends) -> Result<Bench, CallError> {
-        let name = field(value, "sandbox")?;
-        let backend = backends(name).ok_or_else(|| {
-            CallError::Infrastructure(format!(
-                "there is no sandbox `{name}` on this machine; `claw doctor` says what there is"
-            ))
-        })?;
-        let setting = |key: &str| match value.get(key) {
-            None | Some(Value::Null) => Ok(None),
-            Some(given) => match given.as_int() {
-                Some(given) if given >= 1 => Ok(Some(given as u64)),
-                _ => Err(CallError::row(format!("`sandbox.{key}` must be at least 1"))),
-            },
-        };
-        let mut limits = Limits::default();
-        limits.memory = setting("memory")?.unwrap_or(limits.memory);
-        limits.disk = setting("disk")?.unwrap_or(limits.disk);
-        if let Some(processes) = setting("processes")? {
-            limits.processes = u32::try_from(processes).unwrap_or(u32::MAX);
-        }
-        Ok(Bench { backend, limits, timeout_ms: setting("time")?.unwrap_or(PROGRAM_MS) })
     }
 }
 

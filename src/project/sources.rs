@@ -6,7 +6,7 @@ use std::sync::Arc;
 use include_dir::{Dir, include_dir};
 
 use crate::lang::{SourceError, Sources};
-use crate::store::{Digest, Entry, Objects, Tree};
+use crate::store::{Digest, Entry, Objects, StoreError, Tree};
 
 /// The standard library as it was when this program was built.
 static LIBRARY: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/stdlib");
@@ -23,7 +23,7 @@ pub struct ProjectSources {
 
 impl ProjectSources {
     /// The path on disk; `None` for a path into the library that is built in.
-    fn locate(&self, path: &str) -> Result<Option<PathBuf>, SourceError> {
+    pub(super) fn locate(&self, path: &str) -> Result<Option<PathBuf>, SourceError> {
         let (base, rest) = match path.strip_prefix("std/") {
             Some(rest) => match &self.std {
                 Some(std) => (std, rest),
@@ -44,6 +44,10 @@ impl ProjectSources {
     }
 }
 
+fn kept(path: &str, err: &StoreError) -> SourceError {
+    SourceError::Unreadable { path: path.to_string(), why: err.to_string() }
+}
+
 fn unreadable(path: &str, err: &std::io::Error) -> SourceError {
     match err.kind() {
         std::io::ErrorKind::NotFound => SourceError::Missing(path.to_string()),
@@ -54,20 +58,23 @@ fn unreadable(path: &str, err: &std::io::Error) -> SourceError {
 impl Sources for ProjectSources {
     fn read(&self, path: &str) -> Result<Arc<[u8]>, SourceError> {
         match self.locate(path)? {
-            Some(file) => Ok(std::fs::read(&file).map_err(|err| unreadable(path, &err))?.into()),
+            Some(file) => {
+                let bytes = std::fs::read(&file).map_err(|err| unreadable(path, &err))?;
+                // What a program reads is kept: operators find it by its digest.
+                self.objects.put(&bytes).map_err(|err| kept(path, &err))?;
+                Ok(bytes.into())
+            }
             None => {
                 let file = LIBRARY.get_file(path.trim_start_matches("std/"));
                 let file = file.ok_or_else(|| SourceError::Missing(path.to_string()))?;
+                self.objects.put(file.contents()).map_err(|err| kept(path, &err))?;
                 Ok(file.contents().into())
             }
         }
     }
 
     fn dir(&self, path: &str) -> Result<Digest, SourceError> {
-        let kept = |err: crate::store::StoreError| SourceError::Unreadable {
-            path: path.to_string(),
-            why: err.to_string(),
-        };
+        let kept = |err| kept(path, &err);
         let mut tree = Tree::default();
         match self.locate(path)? {
             Some(folder) => {

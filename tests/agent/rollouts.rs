@@ -6,6 +6,7 @@ use claw::agent::{Ending, Models, Registry, Trajectory};
 use claw::engine::{Args, CallError, Context, Operator};
 use claw::lang::Value;
 use claw::model::{Message, Model, ModelError};
+use claw::operators::place::Backends;
 use claw::operators::rollout::{ClawTools, Rollout};
 use claw::sandbox::{Backend, Command, Exit, Outcome, SandboxError};
 use claw::store::{Digest, MemoryObjects, Objects};
@@ -67,7 +68,9 @@ impl Setting {
     }
 
     async fn run(&self, models: Arc<dyn Models>) -> Result<Value, CallError> {
-        let backends: Vec<Arc<dyn Backend>> = vec![self.backend.clone()];
+        let backend: Arc<dyn Backend> = self.backend.clone();
+        let backends: Backends =
+            Arc::new(move |name| (name == backend.name()).then(|| backend.clone()));
         let context = Context::quiet(self.objects.clone(), Digest::of(b"a call"));
         Rollout::new(models, backends).call(&self.args, &context).await
     }

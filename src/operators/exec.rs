@@ -1,0 +1,278 @@
+//! `exec.run`, `exec.file` and `exec.rows`: any command, with what it reads and gives declared.
+//!
+//! A command runs in a sandbox of its own, in a workspace made of its declared inputs. It counts as
+//! pure: where it ran and under which limits is not a part of its key, since a run that a limit
+//! ended is a failure, and failures are not kept.
+
+use std::collections::BTreeMap;
+
+use futures::future::BoxFuture;
+
+use crate::engine::{Args, CallError, Context, Kind, Operator, Pool};
+use crate::lang::Value;
+use crate::sandbox::{Command, Exit};
+use crate::store::{Digest, Entry, Objects, Tree};
+
+use super::place::{Backends, Place};
+
+/// Wall time of a command where nothing else is said: ten minutes.
+const TIME_MS: u64 = 600_000;
+
+/// The file of the workspace that takes the rows: standard output must not mix with what is said
+/// beside it.
+const ROWS: &str = ".claw-rows.jsonl";
+
+/// What a command is run for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Gives {
+    /// What it printed and the files that it left.
+    Done,
+    /// One file.
+    File,
+    /// Rows: one JSON object a line of standard output.
+    Rows,
+}
+
+/// `exec.run`, `exec.file`, `exec.rows`.
+pub struct Exec {
+    gives: Gives,
+    backends: Backends,
+}
+
+impl Exec {
+    /// Runs commands in sandboxes of these backends.
+    pub fn new(gives: Gives, backends: Backends) -> Exec {
+        Exec { gives, backends }
+    }
+
+    async fn run(&self, args: &Args, context: &Context) -> Result<Value, CallError> {
+        let objects = &*context.objects;
+        let place = Place::of(args.get("sandbox")?, &self.backends)?;
+        let before = workspace(args, objects)?;
+        let script = args.str("command")?;
+        let (argv, stdin) = match self.gives {
+            Gives::Rows => {
+                let keep = format!("exec >{ROWS}; eval \"$1\"");
+                let argv = vec!["sh".to_string(), "-c".to_string(), keep, "sh".to_string()];
+                (argv, lines(args, objects)?)
+            }
+            _ => (vec!["sh".to_string(), "-c".to_string()], args.str("stdin")?.as_bytes().to_vec()),
+        };
+        let command = Command {
+            argv: argv.into_iter().chain([script.to_string()]).collect(),
+            workdir: None,
+            env: Vec::new(),
+            stdin,
+            timeout_ms: place.time_ms.unwrap_or(TIME_MS),
+            report: false,
+        };
+        let broken = |err: crate::sandbox::SandboxError| CallError::Infrastructure(err.to_string());
+        let workspace = objects.put_tree(&before)?;
+        let opened = place.backend.open(&workspace, objects, &place.limits).await;
+        let mut sandbox = opened.map_err(broken)?;
+        let outcome = sandbox.exec(&command).await.map_err(broken)?;
+        let printed = String::from_utf8_lossy(&outcome.output).into_owned();
+        let ended = match outcome.exit {
+            Exit::Code(0) => None,
+            Exit::Code(127) => Some("ended with 127: a program in it was not found".to_string()),
+            Exit::Code(code) => Some(format!("ended with {code}")),
+            Exit::Signal(signal) => Some(format!("was ended by signal {signal}")),
+            Exit::TimedOut => Some(format!("ran longer than {} ms", command.timeout_ms)),
+            Exit::OutOfMemory => {
+                Some(format!("used more than {} MiB of memory", place.limits.memory >> 20))
+            }
+        };
+        if let Some(ended) = ended {
+            let message = match printed.trim_end().lines().last() {
+                Some(line) => format!("the command {ended}: {line}"),
+                None => format!("the command {ended}"),
+            };
+            return Err(CallError::Row { message, output: printed });
+        }
+        let closed = sandbox.close(objects).await.map_err(broken)?;
+        if let Some(refused) = closed.refused.first() {
+            return Err(CallError::row(format!("the command left {refused}, which is not kept")));
+        }
+        let after = objects.tree(&closed.workspace)?;
+        match self.gives {
+            Gives::Done => {
+                let outputs = texts(args, "outputs")?;
+                let files = if outputs.is_empty() {
+                    changed(&before, &after)
+                } else {
+                    declared(&after, &outputs)?
+                };
+                let files = Value::Dir(objects.put_tree(&files)?);
+                Ok(Value::record([("printed", Value::Str(printed)), ("files", files)]))
+            }
+            Gives::File => {
+                let output = args.str("output")?;
+                match after.entries.get(output) {
+                    Some(Entry::File { digest, .. }) => {
+                        let name = output.rsplit('/').next().unwrap_or(output).to_string();
+                        Ok(Value::File { digest: *digest, name })
+                    }
+                    _ => Err(absent(output, &changed(&before, &after))),
+                }
+            }
+            Gives::Rows => match after.entries.get(ROWS) {
+                Some(Entry::File { digest, .. }) => rows(&objects.get(digest)?),
+                _ => Ok(Value::List(Vec::new())),
+            },
+        }
+    }
+}
+
+impl Operator for Exec {
+    fn name(&self) -> &'static str {
+        match self.gives {
+            Gives::Done => "exec.run",
+            Gives::File => "exec.file",
+            Gives::Rows => "exec.rows",
+        }
+    }
+
+    fn version(&self) -> u32 {
+        1
+    }
+
+    fn kind(&self) -> Kind {
+        Kind::Pure
+    }
+
+    /// A command computes; it does not wait for a model, as a rollout does.
+    fn pool(&self) -> Pool {
+        Pool::Cpu
+    }
+
+    fn reads(&self, args: &Args, _: &dyn Objects) -> Result<Args, CallError> {
+        let mut narrow = args.clone();
+        narrow.0.remove("sandbox");
+        Ok(narrow)
+    }
+
+    fn call<'a>(
+        &'a self,
+        args: &'a Args,
+        context: &'a Context,
+    ) -> BoxFuture<'a, Result<Value, CallError>> {
+        Box::pin(self.run(args, context))
+    }
+}
+
+/// The workspace that `inputs` and `folders` make.
+fn workspace(args: &Args, objects: &dyn Objects) -> Result<Tree, CallError> {
+    let mut entries: BTreeMap<String, Entry> = BTreeMap::new();
+    let mut add = |path: String, entry: Entry| match entries.insert(path.clone(), entry) {
+        None => Ok(()),
+        Some(_) => Err(CallError::row(format!("two inputs are to be at `{path}`"))),
+    };
+    for folder in args.rows("folders", objects)? {
+        let path = inside(&folder)?;
+        let Some(Value::Dir(digest)) = folder.get("from") else {
+            return Err(CallError::row(format!("the folder for `{path}` is not a directory")));
+        };
+        for (name, entry) in objects.tree(digest)?.entries {
+            let below = if path.is_empty() { name } else { format!("{path}/{name}") };
+            add(below, entry)?;
+        }
+    }
+    for input in args.rows("inputs", objects)? {
+        let path = inside(&input)?;
+        let Some(Value::File { digest, .. }) = input.get("from") else {
+            return Err(CallError::row(format!("the input for `{path}` is not a file")));
+        };
+        let size = objects.get(digest)?.len() as u64;
+        add(path, Entry::File { digest: *digest, size, executable: false })?;
+    }
+    Ok(Tree { entries })
+}
+
+/// The `path` of an input, without `.`; it stays inside the workspace.
+fn inside(input: &Value) -> Result<String, CallError> {
+    let path = input.get("path").and_then(Value::as_str).unwrap_or_default();
+    let parts: Vec<&str> = path.split('/').filter(|part| !matches!(*part, "" | ".")).collect();
+    if path.starts_with('/') || parts.contains(&"..") {
+        return Err(CallError::row(format!("`{path}` is not a path inside the workspace")));
+    }
+    Ok(parts.join("/"))
+}
+
+/// The rows that a command is given, one a line.
+fn lines(args: &Args, objects: &dyn Objects) -> Result<Vec<u8>, CallError> {
+    let mut lines = Vec::new();
+    for row in args.rows("rows", objects)? {
+        lines.extend_from_slice(row.to_json().to_string().as_bytes());
+        lines.push(b'\n');
+    }
+    Ok(lines)
+}
+
+/// The rows that a command gave, one a line.
+fn rows(bytes: &[u8]) -> Result<Value, CallError> {
+    let mut rows = Vec::new();
+    for (number, line) in bytes.split(|byte| *byte == b'\n').enumerate() {
+        if line.trim_ascii().is_empty() {
+            continue;
+        }
+        let refuse = |why: String| {
+            let message = format!("line {} of its output is not a row: {why}", number + 1);
+            CallError::Row { message, output: String::from_utf8_lossy(line).into_owned() }
+        };
+        let json: serde_json::Value =
+            serde_json::from_slice(line).map_err(|err| refuse(err.to_string()))?;
+        rows.push(Value::from_json(&json));
+    }
+    Ok(Value::List(rows))
+}
+
+fn texts(args: &Args, name: &str) -> Result<Vec<String>, CallError> {
+    match args.get(name)? {
+        Value::List(items) => {
+            Ok(items.iter().filter_map(Value::as_str).map(str::to_string).collect())
+        }
+        _ => Err(CallError::row(format!("argument `{name}` is not a list"))),
+    }
+}
+
+/// What is new in a workspace, or other than it was.
+fn changed(before: &Tree, after: &Tree) -> Tree {
+    let digest = |entry: Option<&Entry>| -> Option<Digest> {
+        match entry? {
+            Entry::File { digest, .. } => Some(*digest),
+            _ => None,
+        }
+    };
+    let is_new = |(path, entry): &(&String, &Entry)| match entry {
+        Entry::File { digest: now, .. } => digest(before.entries.get(*path)) != Some(*now),
+        other => before.entries.get(*path) != Some(other),
+    };
+    let entries = after.entries.iter().filter(is_new);
+    Tree { entries: entries.map(|(path, entry)| (path.clone(), entry.clone())).collect() }
+}
+
+/// The declared outputs: files, and folders with all that is in them.
+fn declared(after: &Tree, outputs: &[String]) -> Result<Tree, CallError> {
+    let mut entries = BTreeMap::new();
+    for output in outputs {
+        let path = output.trim_end_matches('/');
+        let below = format!("{path}/");
+        let found: Vec<(String, Entry)> = after
+            .entries
+            .iter()
+            .filter(|(name, _)| *name == path || name.starts_with(&below))
+            .map(|(name, entry)| (name.clone(), entry.clone()))
+            .collect();
+        if found.is_empty() {
+            return Err(absent(output, after));
+        }
+        entries.extend(found);
+    }
+    Ok(Tree { entries })
+}
+
+fn absent(output: &str, left: &Tree) -> CallError {
+    let names: Vec<&str> = left.entries.keys().take(5).map(String::as_str).collect();
+    let left = if names.is_empty() { "nothing".to_string() } else { names.join(", ") };
+    CallError::row(format!("the command did not leave `{output}`; it left {left}"))
+}
