@@ -5,7 +5,7 @@ use std::process::Output;
 use crate::project::Project;
 
 /// Standard output, standard error and the exit code, with what differs from run to run masked.
-fn shown(project: &Project, args: &[&str]) -> String {
+pub(crate) fn shown(project: &Project, args: &[&str]) -> String {
     let output: Output = project.claw(args);
     let folder = project.path("").to_string_lossy().trim_end_matches('/').to_string();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).replace(&folder, "<project>");

@@ -12,6 +12,7 @@ mod project;
 
 mod agent;
 mod blocks;
+mod check;
 mod cli;
 mod engine;
 mod exec;

@@ -28,6 +28,8 @@ Ctrl-C once stops gently and keeps what is done; the next run goes on from there
 Exit codes: 0 done, 1 the work failed, 2 the input was wrong, 130 stopped.")]
     Run(Run),
     /// Check a pipeline without running anything
+    #[command(after_help = "\
+Exit codes: 0 right (there may be warnings), 2 wrong.")]
     Check(Check),
     /// Run the `test` blocks of files
     #[command(after_help = "\
@@ -61,7 +63,7 @@ Examples:
     Graph(Graph),
     /// Say what this machine offers, and what to do about what it lacks
     Doctor(Doctor),
-    /// Explain an error code, such as E0304
+    /// Explain an error code, such as E0304; without one, list them all
     Explain(Explain),
 }
 
@@ -119,9 +121,13 @@ pub(super) struct Check {
     #[arg(required = true)]
     pub(super) pipelines: Vec<PathBuf>,
 
-    /// Print diagnostics as JSON
+    /// Print what is found as JSON; its shape is described in docs/diagnostics.md
     #[arg(long)]
     pub(super) json: bool,
+
+    /// Print what is found as SARIF 2.1.0, for code review and editors
+    #[arg(long, conflicts_with = "json")]
+    pub(super) sarif: bool,
 }
 
 /// `claw test`.
@@ -248,5 +254,9 @@ pub(super) struct Doctor {
 #[derive(Debug, Args)]
 pub(super) struct Explain {
     /// The code, such as E0304
-    pub(super) code: String,
+    pub(super) code: Option<String>,
+
+    /// Print JSON
+    #[arg(long)]
+    pub(super) json: bool,
 }

@@ -13,6 +13,7 @@ mod progress;
 mod run;
 mod runs;
 mod settled;
+mod sarif;
 mod show;
 mod test;
 

@@ -14,6 +14,7 @@ use super::eval::{Scope, evaluate};
 use super::fold::{Known, fold, retyped};
 use super::program::{Expr, ExprKind, Param, Pipeline, Program, SourceKind, Stage};
 use super::source::Sources;
+use super::stack::roomy;
 use super::types::Type;
 use super::value::Value;
 
@@ -27,6 +28,14 @@ use super::value::Value;
 /// # Errors
 /// Everything that is wrong, at once. Places are in the program's own sources.
 pub fn bind(
+    program: &Program,
+    given: &BTreeMap<String, String>,
+    sources: &dyn Sources,
+) -> Result<Pipeline, Vec<Diagnostic>> {
+    roomy(|| bound(program, given, sources))
+}
+
+fn bound(
     program: &Program,
     given: &BTreeMap<String, String>,
     sources: &dyn Sources,

@@ -15,6 +15,16 @@ pub enum Severity {
     Warning,
 }
 
+impl Severity {
+    /// `error` or `warning`.
+    pub fn word(self) -> &'static str {
+        match self {
+            Severity::Error => "error",
+            Severity::Warning => "warning",
+        }
+    }
+}
+
 /// One thing to say about a program.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Diagnostic {
@@ -69,47 +79,98 @@ impl Diagnostic {
         self
     }
 
-    /// For programs: code, severity, message, help, and each label with its path, its byte range and
-    /// the line and column (from 1) where it starts.
+    /// For programs, in the shape that docs/diagnostics.md promises.
     pub fn to_json(&self, sources: &SourceMap) -> serde_json::Value {
+        let position = |file, offset| {
+            let (line, column) = sources.position(file, offset);
+            serde_json::json!({ "line": line, "column": column, "offset": offset })
+        };
         let labels: Vec<serde_json::Value> = self
             .labels
             .iter()
             .map(|(span, label)| {
-                let (line, column) = sources.line_column(*span);
                 serde_json::json!({
-                    "path": sources.path(span.file),
-                    "start": span.start,
-                    "end": span.end,
-                    "line": line,
-                    "column": column,
-                    "label": label,
+                    "file": sources.path(span.file),
+                    "start": position(span.file, span.start),
+                    "end": position(span.file, span.end),
+                    "message": label,
                 })
             })
             .collect();
         serde_json::json!({
-            "code": format!("claw::{}", self.code),
-            "severity": match self.severity {
-                Severity::Error => "error",
-                Severity::Warning => "warning",
-            },
+            "code": self.code,
+            "severity": self.severity.word(),
             "message": self.message,
             "help": self.help,
+            "explain": format!("claw explain {}", self.code),
             "labels": labels,
         })
     }
 }
+
+/// How many diagnostics of a program are told. Nobody reads more, and a file of a megabyte can have
+/// one in every few bytes.
+const MOST: usize = 200;
+
+/// Whether there is so much to tell that looking for more is a waste. What is found late may stand
+/// early in a file, so the search goes on for a while after what can be told is found.
+pub(crate) fn is_enough(found: &[Diagnostic]) -> bool {
+    found.len() > 10 * MOST
+}
+
+/// The diagnostics that are told: all, or the first so many with a word about the others. Errors
+/// come before warnings when there is no room for both.
+pub(crate) fn told(mut found: Vec<Diagnostic>) -> Vec<Diagnostic> {
+    if found.len() <= MOST {
+        return found;
+    }
+    let all = found.len();
+    let mut room = MOST;
+    for severity in [Severity::Error, Severity::Warning] {
+        found.retain(|diagnostic| {
+            let counts = diagnostic.severity == severity;
+            let stays = !counts || room > 0;
+            room -= usize::from(counts && stays);
+            stays
+        });
+    }
+    // What stopped the search is not all that there is, so the number would be a guess past that.
+    let count = all - found.len();
+    let more = if all > 10 * MOST { "many".to_string() } else { count.to_string() };
+    found.push(
+        Diagnostic::error("E0008", format!("{more} more problems are not shown"))
+            .help("mend the ones above first: often a few mistakes make all the others"),
+    );
+    found
+}
+
+/// Names longer than this many bytes are compared with nothing: the time that takes is the product
+/// of both lengths.
+const LONG_NAME: usize = 200;
+
+/// How many names one is compared with. A program of a hundred thousand names must not take an
+/// hour to say which one was meant.
+const MOST_COMPARED: usize = 5_000;
 
 /// The name among `candidates` that was probably meant: the nearest one, when it is near enough.
 pub(crate) fn nearest<'a>(
     name: &str,
     candidates: impl IntoIterator<Item = &'a str>,
 ) -> Option<&'a str> {
+    if name.len() > LONG_NAME {
+        return None;
+    }
     let allowed = (name.chars().count() / 3).max(1);
     let lower = name.to_lowercase();
     candidates
         .into_iter()
         .filter(|candidate| *candidate != name)
+        // A name that is much longer or shorter (a character has at most four bytes) is far.
+        .filter(|candidate| {
+            candidate.len() <= 4 * (name.len() + allowed)
+                && name.len() <= 4 * (candidate.len() + allowed)
+        })
+        .take(MOST_COMPARED)
         .map(|candidate| {
             // A swap of neighbours and a wrong case are the commonest slips; both count as little.
             let distance = strsim::damerau_levenshtein(&lower, &candidate.to_lowercase());

@@ -20,6 +20,7 @@ mod policy;
 mod program;
 mod render;
 mod source;
+mod stack;
 mod syntax;
 mod template;
 mod types;

@@ -35,17 +35,19 @@ pub fn render(diagnostic: &Diagnostic, sources: &SourceMap, width: usize, colour
 struct Report<'a> {
     code: Option<String>,
     severity: miette::Severity,
-    message: &'a str,
-    help: Option<&'a str>,
+    message: Cow<'a, str>,
+    help: Option<Cow<'a, str>>,
     source: Option<Text<'a>>,
     labels: Vec<LabeledSpan>,
 }
 
-/// A file's path and its text.
+/// A file's path and the part of its text that is drawn from.
 #[derive(Debug)]
 struct Text<'a> {
     path: &'a str,
     text: Cow<'a, str>,
+    /// How many lines stand before the part.
+    lines_before: usize,
 }
 
 impl SourceCode for Text<'_> {
@@ -60,7 +62,7 @@ impl SourceCode for Text<'_> {
             self.path.to_string(),
             found.data(),
             *found.span(),
-            found.line(),
+            self.lines_before + found.line(),
             found.column(),
             found.line_count(),
         )))
@@ -76,14 +78,24 @@ fn reports<'a>(diagnostic: &'a Diagnostic, sources: &'a SourceMap) -> Vec<Report
         }
     }
     let mut snippets = files.into_iter().map(|file| {
+        let whole = sources.text(file);
+        let (text, start) = around(
+            whole,
+            diagnostic.labels.iter().map(|(span, _)| *span).filter(|span| span.file == file),
+        );
+        let lines_before = whole[..start].bytes().filter(|byte| *byte == b'\n').count();
         let labels = diagnostic
             .labels
             .iter()
             .filter(|(span, _)| span.file == file)
-            .map(|(span, label)| label_at(*span, label, sources.text(file)))
+            .map(|(span, label)| label_at(*span, label, whole, start))
             .collect();
-        let (text, labels) = narrowed(sources.text(file), labels);
-        (Some(Text { path: sources.path(file), text }), labels)
+        let (text, labels) = narrowed(text, labels);
+        let text = match shown(&text) {
+            Cow::Owned(shown) => Cow::Owned(shown),
+            Cow::Borrowed(_) => text,
+        };
+        (Some(Text { path: sources.path(file), text, lines_before }), labels)
     });
     let (source, labels) = snippets.next().unwrap_or((None, Vec::new()));
     let first = Report {
@@ -92,20 +104,36 @@ fn reports<'a>(diagnostic: &'a Diagnostic, sources: &'a SourceMap) -> Vec<Report
             Severity::Error => miette::Severity::Error,
             Severity::Warning => miette::Severity::Warning,
         },
-        message: &diagnostic.message,
-        help: diagnostic.help.as_deref(),
+        message: shown(&diagnostic.message),
+        help: diagnostic.help.as_deref().map(shown),
         source,
         labels,
     };
     let others = snippets.map(|(source, labels)| Report {
         code: None,
         severity: miette::Severity::Advice,
-        message: "and there",
+        message: Cow::Borrowed("and there"),
         help: None,
         source,
         labels,
     });
     [first].into_iter().chain(others).collect()
+}
+
+/// How many lines around the labels miette is given: more than it draws.
+const AROUND: usize = 4;
+
+/// The lines of a text that the spans are in, with those around them, and where they start: all
+/// that is drawn. A file of megabytes is not read through again for each of its mistakes.
+fn around(text: &str, spans: impl Iterator<Item = Span> + Clone) -> (&str, usize) {
+    let first = spans.clone().map(|span| span.start as usize).min().unwrap_or(0).min(text.len());
+    let last = spans.map(|span| span.start as usize).max().unwrap_or(0).min(text.len());
+    let bytes = text.as_bytes();
+    let mut breaks = bytes[..first].iter().enumerate().rev().filter(|(_, byte)| **byte == b'\n');
+    let start = breaks.nth(AROUND).map_or(0, |(at, _)| at + 1);
+    let mut breaks = bytes[last..].iter().enumerate().filter(|(_, byte)| **byte == b'\n');
+    let end = breaks.nth(AROUND).map_or(text.len(), |(at, _)| last + at + 1);
+    (&text[start..end], start)
 }
 
 /// Lines longer than this many bytes are shown in part.
@@ -161,8 +189,26 @@ fn narrowed(text: &str, mut labels: Vec<LabeledSpan>) -> (Cow<'_, str>, Vec<Labe
     (Cow::Owned(out), labels)
 }
 
-/// A label, its place moved into the text and onto whole characters.
-fn label_at(span: Span, label: &str, text: &str) -> LabeledSpan {
+/// The text without what a terminal would obey (escapes, controls) or what turns reading around
+/// (Unicode's bidirectional marks). Each is replaced by a sign of as many bytes, so that no place
+/// moves.
+fn shown(text: &str) -> Cow<'_, str> {
+    let sign = |c: char| match c {
+        '\n' | '\t' | '\r' => None,
+        '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => Some('\u{fffd}'),
+        c if !c.is_control() => None,
+        c if c.len_utf8() == 1 => Some('?'),
+        _ => Some('¿'),
+    };
+    if text.chars().all(|c| sign(c).is_none()) {
+        return Cow::Borrowed(text);
+    }
+    Cow::Owned(text.chars().map(|c| sign(c).unwrap_or(c)).collect())
+}
+
+/// A label, its place moved into the text and onto whole characters, as it stands in the part of the
+/// text that begins at `part`.
+fn label_at(span: Span, label: &str, text: &str, part: usize) -> LabeledSpan {
     let mut start = (span.start as usize).min(text.len());
     while !text.is_char_boundary(start) {
         start -= 1;
@@ -175,12 +221,12 @@ fn label_at(span: Span, label: &str, text: &str) -> LabeledSpan {
     if let Some(line) = text[start..end].find('\n') {
         end = start + text[start..start + line].trim_end().len();
     }
-    LabeledSpan::new(Some(label.to_string()), start, end - start)
+    LabeledSpan::new(Some(shown(label).into_owned()), start - part, end - start)
 }
 
 impl fmt::Display for Report<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.message)
+        f.write_str(&self.message)
     }
 }
 
@@ -196,7 +242,7 @@ impl miette::Diagnostic for Report<'_> {
     }
 
     fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
-        self.help.map(|help| Box::new(help) as Box<dyn fmt::Display>)
+        self.help.as_ref().map(|help| Box::new(help) as Box<dyn fmt::Display>)
     }
 
     fn source_code(&self) -> Option<&dyn SourceCode> {

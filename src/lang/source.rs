@@ -47,11 +47,21 @@ impl SourceMap {
         FileId(self.files.len() as u32 - 1)
     }
 
-    /// Line and column (both from 1) of a span's start.
+    /// Line and column (both from 1, columns in characters) of a span's start.
     pub fn line_column(&self, span: Span) -> (usize, usize) {
-        let text = self.text(span.file);
-        let before = &text[..(span.start as usize).min(text.len())];
-        let line = before.matches('\n').count() + 1;
+        self.position(span.file, span.start)
+    }
+
+    /// Line and column (both from 1, columns in characters) of a byte of a file. A place inside of a
+    /// character is where the character begins; one past the end is the end.
+    pub fn position(&self, file: FileId, offset: u32) -> (usize, usize) {
+        let text = self.text(file);
+        let mut at = (offset as usize).min(text.len());
+        while !text.is_char_boundary(at) {
+            at -= 1;
+        }
+        let before = &text[..at];
+        let line = before.bytes().filter(|byte| *byte == b'\n').count() + 1;
         let column = before.rsplit('\n').next().unwrap_or("").chars().count() + 1;
         (line, column)
     }

@@ -48,6 +48,14 @@ fn kept(path: &str, err: &StoreError) -> SourceError {
     SourceError::Unreadable { path: path.to_string(), why: err.to_string() }
 }
 
+/// A folder of the library that is built in; `std` is the library itself.
+fn library_folder(path: &str) -> Option<&'static Dir<'static>> {
+    match path.trim_start_matches("std").trim_matches('/') {
+        "" => Some(&LIBRARY),
+        inner => LIBRARY.get_dir(inner),
+    }
+}
+
 fn unreadable(path: &str, err: &std::io::Error) -> SourceError {
     match err.kind() {
         std::io::ErrorKind::NotFound => SourceError::Missing(path.to_string()),
@@ -120,15 +128,16 @@ impl Sources for ProjectSources {
     }
 
     fn names(&self, path: &str) -> Vec<String> {
-        let mut names: Vec<String> = match self.locate(path) {
+        // The library itself is asked for as `std`, without a slash.
+        let inside = if path == "std" { "std/" } else { path };
+        let mut names: Vec<String> = match self.locate(inside) {
             Ok(Some(folder)) => match std::fs::read_dir(folder) {
                 Ok(entries) => {
                     entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect()
                 }
                 Err(_) => Vec::new(),
             },
-            Ok(None) => LIBRARY
-                .get_dir(path.trim_start_matches("std").trim_matches('/'))
+            Ok(None) => library_folder(path)
                 .map(|folder| {
                     folder
                         .entries()

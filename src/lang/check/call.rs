@@ -75,6 +75,11 @@ impl Checker<'_> {
     fn function_of(&mut self, module: &ast::Name, name: &ast::Name) -> Option<usize> {
         let world = self.world;
         let Some(used) = self.module.uses.get(&module.text) else {
+            // A `use` that could not be followed was told; it was probably meant to give this name.
+            let mut failed = self.module.uses.iter().filter(|(_, used)| used.module.is_none());
+            if failed.any(|(alias, _)| nearest(&module.text, [alias.as_str()]).is_some()) {
+                return None;
+            }
             let aliases = || self.module.uses.keys().map(String::as_str);
             let diagnostic =
                 Diagnostic::error("E0103", format!("no module `{}` is used", module.text));

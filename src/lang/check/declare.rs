@@ -12,7 +12,7 @@ use crate::lang::syntax::ast::{self, ItemKind};
 
 use super::constants::constants;
 use super::defs::{bodies, defaults, signatures};
-use super::order::{drawn, in_one_line};
+use super::order::{LABELLED, drawn, in_one_line};
 use super::resolve::types;
 use super::world::World;
 
@@ -93,7 +93,8 @@ fn unique(ast: &ast::Module, found: &mut Vec<Diagnostic>) {
             found.push(
                 Diagnostic::error("E0101", format!("`{}` is declared twice", name.text))
                     .at(name.span, "again here")
-                    .at(*span, "first here"),
+                    .at(*span, "first here")
+                    .help("give one of them another name"),
             );
         } else {
             first.insert(&name.text, name.span);
@@ -113,7 +114,10 @@ pub(super) fn tell_circle(
     let names: Vec<&str> = circle.iter().map(|name| name.text.as_str()).collect();
     let message = match names.as_slice() {
         [one] => format!("{what} `{one}` {verb} itself"),
-        _ => format!("{what}s need each other: {}", in_one_line(&names)),
+        few if few.len() <= LABELLED => {
+            format!("{what}s need each other: {}", in_one_line(&names))
+        }
+        many => format!("{} {what}s need each other in a circle", many.len()),
     };
     let help = if names.len() > 1 {
         format!("{}\n{way_out}", drawn(&names, verb))
@@ -121,7 +125,7 @@ pub(super) fn tell_circle(
         way_out.to_string()
     };
     let mut diagnostic = Diagnostic::error(code, message).help(help);
-    for (i, name) in circle.iter().enumerate() {
+    for (i, name) in circle.iter().enumerate().take(LABELLED) {
         let next = names[(i + 1) % names.len()];
         diagnostic = diagnostic.at(name.span, format!("{verb} `{next}`"));
     }

@@ -65,6 +65,7 @@ pub(super) fn fits(given: &Type, wanted: &Type, vars: &mut Vars) -> Result<(), S
             }
             Ok(())
         }
+        (T::Enum(given), T::Enum(wanted)) if Arc::ptr_eq(given, wanted) => Ok(()),
         (T::Enum(given), T::Enum(wanted)) => {
             match given.iter().find(|word| !wanted.contains(word)) {
                 Some(word) => Err(format!("`{word}` is not one of its words")),
@@ -133,7 +134,7 @@ pub(super) fn join(a: &Type, b: &Type) -> Option<Type> {
             return (!fields.is_empty() || same)
                 .then(|| T::Record(Arc::new(RecordType { name, fields })));
         }
-        (T::Enum(x), T::Enum(y)) => {
+        (T::Enum(x), T::Enum(y)) if !Arc::ptr_eq(x, y) => {
             let mut words = x.to_vec();
             words.extend(y.iter().filter(|word| !x.contains(word)).cloned());
             return Some(T::Enum(Arc::new(words)));
@@ -206,6 +207,12 @@ pub(in crate::lang) fn noun(ty: &Type) -> String {
         Type::Money => "an amount such as `$2.50`".to_string(),
         other => other.to_string(),
     }
+}
+
+/// A type in a sentence about what is there already, which needs no example.
+pub(super) fn kind(ty: &Type) -> String {
+    let noun = noun(ty);
+    noun.split_once(" such as").map_or(noun.as_str(), |(kind, _)| kind).to_string()
 }
 
 /// Whether the type counts or measures something.

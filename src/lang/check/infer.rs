@@ -11,7 +11,7 @@ use crate::lang::syntax::ast;
 use crate::lang::types::Type;
 use crate::lang::value::Value;
 
-use super::fit::{Vars, fits, is_number, is_too_large, is_unit, join, noun};
+use super::fit::{Vars, fits, is_number, is_too_large, is_unit, join, kind, noun};
 use super::form::{advice, coerced};
 use super::operators;
 use super::presence::{Present, filtered};
@@ -177,11 +177,11 @@ impl<'w> Checker<'w> {
             };
         let label = match &given {
             Type::Record(record) if !why.is_empty() && record.name.is_none() => why.clone(),
-            given => format!("this is {}", noun(given)),
+            given => format!("this is {}", kind(given)),
         };
         let mut diagnostic = Diagnostic::error(
             code,
-            format!("{what} is {}, but this is {}", noun(wanted), noun(&given)),
+            format!("{what} is {}, but this is {}", noun(wanted), kind(&given)),
         )
         .at(expr.span, label);
         if let Some((span, label)) = declared {

@@ -1,5 +1,7 @@
 //! Strings, lists and records as they are written out.
 
+use std::collections::BTreeSet;
+
 use crate::lang::diagnostic::{Diagnostic, did_you_mean};
 use crate::lang::program::{Expr, ExprKind};
 use crate::lang::source::Span;
@@ -110,10 +112,11 @@ impl Checker<'_> {
         };
         let mut checked: Vec<(String, Expr)> = Vec::new();
         let mut types = Vec::new();
+        let mut names: BTreeSet<&str> = BTreeSet::new();
         for (name, value) in fields {
             let hint = wanted.as_ref().and_then(|record| record.field(&name.text));
             let value = self.expr(value, hint);
-            if checked.iter().any(|(earlier, _)| *earlier == name.text) {
+            if !names.insert(&name.text) {
                 self.tell(
                     Diagnostic::error("E0101", format!("field `{}` is given twice", name.text))
                         .at(name.span, "again here"),

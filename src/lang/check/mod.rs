@@ -31,10 +31,11 @@ mod world;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::diagnostic::{Diagnostic, Severity, did_you_mean, listed, nearest};
+use super::diagnostic::{Diagnostic, Severity, did_you_mean, is_enough, listed, nearest, told};
 use super::fold::{Known, Nothing, fold};
 use super::program::{Expr, ExprKind, Output, Param, Program, SourceKind, Stage, Test};
 use super::source::{SourceError, SourceMap, Sources, Span};
+use super::stack::roomy;
 use super::syntax::ast::{self, ItemKind};
 use super::types::Type;
 use super::value::Value;
@@ -64,6 +65,10 @@ pub struct Checked {
 /// Reads and checks the program whose entry is the file `entry`, such as
 /// `pipelines/quickstart.claw`. Parameters stay free; [`super::bind`] gives them values.
 pub fn load(entry: &str, sources: &dyn Sources) -> Checked {
+    roomy(|| loaded(entry, sources))
+}
+
+fn loaded(entry: &str, sources: &dyn Sources) -> Checked {
     let mut found = Vec::new();
     let (mut world, readable) = world::load(entry, sources, &mut found);
     let mut program = None;
@@ -76,6 +81,7 @@ pub fn load(entry: &str, sources: &dyn Sources) -> Checked {
     });
     found.dedup();
     let failed = found.iter().any(|diagnostic| diagnostic.severity == Severity::Error);
+    let found = told(found);
     Checked { program: program.filter(|_| !failed), diagnostics: found, sources: world.sources }
 }
 
@@ -117,10 +123,9 @@ fn stages(world: &mut World, ast: &ast::Module, found: &mut Vec<Diagnostic>) -> 
     let mut items: Vec<(&ast::Stage, &str)> = Vec::new();
     let mut places: BTreeMap<&str, usize> = BTreeMap::new();
     for item in &ast.items {
-        if let ItemKind::Stage(stage) = &item.kind
-            && !places.contains_key(stage.name.text.as_str())
-        {
-            places.insert(&stage.name.text, items.len());
+        // A name means the first stage of that name; the others are checked all the same.
+        if let ItemKind::Stage(stage) = &item.kind {
+            places.entry(&stage.name.text).or_insert(items.len());
             items.push((stage, &item.doc));
         }
     }
@@ -145,12 +150,16 @@ fn stages(world: &mut World, ast: &ast::Module, found: &mut Vec<Diagnostic>) -> 
     for ((stage, _), annotation) in items.iter().zip(&annotations) {
         if let (Some(global), Some(ty)) =
             (world.modules[0].values.get_mut(&stage.name.text), annotation)
+            && global.span == stage.name.span
         {
             global.ty = ty.clone();
         }
     }
     let mut checked: BTreeMap<usize, Stage> = BTreeMap::new();
     for place in order.sorted {
+        if is_enough(found) {
+            break;
+        }
         let (stage, doc) = items[place];
         let mut checker = Checker::new(world, 0, Place::Stage, found);
         let value = match &annotations[place] {
@@ -191,6 +200,7 @@ fn stages(world: &mut World, ast: &ast::Module, found: &mut Vec<Diagnostic>) -> 
 
 fn outputs(world: &World, ast: &ast::Module, found: &mut Vec<Diagnostic>) -> Vec<Output> {
     let mut outputs: Vec<Output> = Vec::new();
+    let mut first: BTreeMap<(&str, Option<&str>), Span> = BTreeMap::new();
     for item in &ast.items {
         let ItemKind::Output(output) = &item.kind else {
             continue;
@@ -226,16 +236,17 @@ fn outputs(world: &World, ast: &ast::Module, found: &mut Vec<Diagnostic>) -> Vec
                     .at(*span, "relative to the project's root"),
             );
         }
-        let path = output.path.as_ref().map(|(path, _)| path.clone());
-        let same = |other: &&Output| other.stage == name.text && other.path == path;
-        if let Some(earlier) = outputs.iter().find(same) {
+        let path = output.path.as_ref().map(|(path, _)| path.as_str());
+        if let Some(earlier) = first.insert((&name.text, path), name.span) {
+            first.insert((&name.text, path), earlier);
             found.push(
                 Diagnostic::error("E0101", format!("`{}` is an output twice", name.text))
                     .at(name.span, "again here")
-                    .at(earlier.span, "first here"),
+                    .at(earlier, "first here"),
             );
             continue;
         }
+        let path = path.map(str::to_string);
         outputs.push(Output { stage: name.text.clone(), path, span: name.span });
     }
     outputs
@@ -247,7 +258,10 @@ fn default_bounds(params: &[Param], world: &World, found: &mut Vec<Diagnostic>) 
     impl Known for Defaults<'_> {
         fn param(&mut self, name: &str) -> Option<Expr> {
             let param = self.0.iter().find(|param| param.name == name)?;
-            param.default.clone().filter(|of| matches!(of.kind, ExprKind::Const(_)))
+            // A default with a mistake was told, and stands for nothing.
+            let is_known =
+                |of: &Expr| matches!(of.kind, ExprKind::Const(_)) && of.ty != Type::Unknown;
+            param.default.clone().filter(is_known)
         }
 
         fn source(

@@ -102,6 +102,12 @@ fn shortest_circle(group: &[usize], needs: &[Vec<usize>]) -> Option<Vec<usize>> 
     None
 }
 
+/// How many members of a circle have a label where they stand; a longer one is only drawn.
+pub(super) const LABELLED: usize = 8;
+
+/// How many members of a circle are drawn at each of its ends. Circles that people make are shorter.
+const DRAWN: usize = 25;
+
 /// `a → b → a`
 pub(super) fn in_one_line(names: &[&str]) -> String {
     names.iter().chain(names.first()).copied().collect::<Vec<_>>().join(" → ")
@@ -115,9 +121,18 @@ pub(super) fn in_one_line(names: &[&str]) -> String {
 /// │   b
 /// ╰───╯ needs
 /// ```
+///
+/// Of a very long one the middle is left out.
 pub(super) fn drawn(names: &[&str], verb: &str) -> String {
+    let left_out = names.len().saturating_sub(2 * DRAWN);
     let mut lines = Vec::new();
     for (i, name) in names.iter().enumerate() {
+        if left_out > 1 && (DRAWN..DRAWN + left_out).contains(&i) {
+            if i == DRAWN {
+                lines.push(format!("│   ⋮ {left_out} more"));
+            }
+            continue;
+        }
         if i > 0 {
             lines.push(format!("│   ↓ {verb}"));
         }

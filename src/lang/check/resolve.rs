@@ -1,6 +1,6 @@
 //! Types: what a module declares, and what a written type means.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::lang::diagnostic::{Diagnostic, did_you_mean, listed};
 use crate::lang::syntax::ast::{self, ItemKind};
@@ -107,8 +107,9 @@ pub(super) fn resolve(
         ast::TypeKind::Function(from, to) => Type::Function(inner(from).into(), inner(to).into()),
         ast::TypeKind::Enum(words) => {
             let mut known: Vec<String> = Vec::new();
+            let mut seen: BTreeSet<&str> = BTreeSet::new();
             for word in words {
-                if known.contains(word) {
+                if !seen.insert(word) {
                     found.push(
                         Diagnostic::error("E0101", format!("\"{word}\" is listed twice"))
                             .at(ty.span, "in this type"),
@@ -121,9 +122,10 @@ pub(super) fn resolve(
         }
         ast::TypeKind::Record(written) => {
             let mut fields: Vec<(String, Type)> = Vec::new();
+            let mut seen: BTreeSet<&str> = BTreeSet::new();
             for ast::FieldType { name, ty, .. } in written {
                 let ty = resolve(world, module, ty, generic, found);
-                if fields.iter().any(|(earlier, _)| *earlier == name.text) {
+                if !seen.insert(&name.text) {
                     found.push(
                         Diagnostic::error(
                             "E0101",

@@ -10,7 +10,7 @@ use crate::lang::source::{SourceError, SourceMap, Sources, Span};
 use crate::lang::syntax::{self, ast};
 use crate::lang::types::Type;
 
-use super::order::{drawn, in_one_line, order};
+use super::order::{LABELLED, drawn, in_one_line, order};
 
 /// Files above this size are not source text.
 const MAX_FILE: usize = 8 << 20;
@@ -279,8 +279,13 @@ impl World {
                 let start = at as u32;
                 return Err(Box::new(
                     Diagnostic::error("E0002", format!("{path} is not UTF-8 text"))
-                        .at(Span { file, start, end: start + 3 }, format!("byte {at}"))
-                        .help("save the file as UTF-8"),
+                        .at(
+                            Span { file, start, end: start + 3 },
+                            format!("the byte 0x{:02X}, at offset {at}", bytes[at]),
+                        )
+                        .help(
+                            "save the file as UTF-8; data in other encodings belongs in `file()`",
+                        ),
                 ));
             }
         };
@@ -315,10 +320,14 @@ impl World {
                 circle.iter().map(|place| self.modules[*place].path.as_str()).collect();
             let mut diagnostic = Diagnostic::error(
                 "E0106",
-                format!("files use each other: {}", in_one_line(&names)),
+                if names.len() <= LABELLED {
+                    format!("files use each other: {}", in_one_line(&names))
+                } else {
+                    format!("{} files use each other in a circle", names.len())
+                },
             )
             .help(format!("{}\nmove what both need into a third file", drawn(&names, "uses")));
-            for (i, place) in circle.iter().enumerate() {
+            for (i, place) in circle.iter().enumerate().take(LABELLED) {
                 let next = circle[(i + 1) % circle.len()];
                 let uses = &self.modules[*place].uses;
                 if let Some(used) = uses.values().find(|used| used.module == Some(next)) {

@@ -2,16 +2,16 @@
 
 use pest::iterators::Pair;
 
-use crate::lang::diagnostic::Diagnostic;
+use crate::lang::diagnostic::{Diagnostic, is_enough};
 use crate::lang::source::{FileId, Span};
 
-use super::MAX_DEPTH;
 use super::ast::{
     Def, DefArg, Expr, FieldType, Item, ItemKind, Let, Module, Name, Output, Param, Stage, Step,
     Test, TypeExpr, TypeItem, TypeKind, Use, UsePath,
 };
 use super::nesting;
 use super::parser::{self, Rule, parse};
+use super::{MAX_DEPTH, MAX_PARTS};
 
 /// Builds one file's tree and collects what is wrong with it.
 pub(super) struct Builder<'d> {
@@ -54,6 +54,7 @@ pub(crate) fn module(text: &str, file: FileId, found: &mut Vec<Diagnostic>) -> M
                         && !text[end..next.as_span().start()].contains('\n')
                 });
                 match rest {
+                    Some(rest) if is_enough(builder.found) => drop(rest),
                     Some(rest) => {
                         let text = &text[start..rest.as_span().end()];
                         module.broken.extend(builder.bad_item(text, start));
@@ -61,6 +62,7 @@ pub(crate) fn module(text: &str, file: FileId, found: &mut Vec<Diagnostic>) -> M
                     None => module.items.extend(builder.item(pair)),
                 }
             }
+            Rule::bad_item if is_enough(builder.found) => {}
             Rule::bad_item => {
                 let start = pair.as_span().start();
                 module.broken.extend(builder.bad_item(pair.as_str(), start));
@@ -178,6 +180,19 @@ impl Builder<'_> {
         }
         self.depth += 1;
         Some(())
+    }
+
+    /// Leaves only so many parts as anybody means to write in one place.
+    pub(super) fn few<T>(&mut self, mut parts: Vec<T>, what: &str, span: Span) -> Vec<T> {
+        if parts.len() > MAX_PARTS {
+            self.tell(
+                Diagnostic::error("E0009", format!("{} {what} in one place", parts.len()))
+                    .at(span, format!("at most {MAX_PARTS}"))
+                    .help("put what belongs together into a record or a list"),
+            );
+            parts.truncate(MAX_PARTS);
+        }
+        parts
     }
 
     pub(super) fn name(&self, pair: &Pair<'_, Rule>) -> Name {
@@ -336,7 +351,9 @@ impl Builder<'_> {
                 _ => {}
             }
         }
-        Some(Def { external, name: name?, args, returns: returns?, body })
+        let name = name?;
+        let args = self.few(args, "arguments", name.span);
+        Some(Def { external, name, args, returns: returns?, body })
     }
 
     fn def_arg(&mut self, pair: Pair<'_, Rule>) -> Option<DefArg> {
@@ -357,6 +374,7 @@ impl Builder<'_> {
     }
 
     fn block(&mut self, pair: Pair<'_, Rule>) -> Option<(Vec<Let>, Expr)> {
+        let span = self.span(&pair);
         let mut bindings = Vec::new();
         let mut result = None;
         for part in parts(pair) {
@@ -366,7 +384,7 @@ impl Builder<'_> {
                 _ => {}
             }
         }
-        Some((bindings, result?))
+        Some((self.few(bindings, "bindings", span), result?))
     }
 
     fn stage(&mut self, pair: Pair<'_, Rule>) -> Option<Stage> {
@@ -450,7 +468,8 @@ impl Builder<'_> {
                 TypeKind::Record(fields)
             }
             Rule::ty_enum => {
-                TypeKind::Enum(parts(pair).map(|word| self.plain_text(&word)).collect())
+                let words = parts(pair).map(|word| self.plain_text(&word)).collect();
+                TypeKind::Enum(self.few(words, "words", span))
             }
             _ => {
                 let mut names: Vec<Name> = parts(pair).map(|part| self.name(&part)).collect();

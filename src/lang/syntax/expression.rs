@@ -219,7 +219,7 @@ impl Builder<'_> {
     }
 
     fn call(&mut self, callee: Expr, pair: Pair<'_, Rule>) -> ExprKind {
-        let args = parts(pair)
+        let args: Vec<Arg> = parts(pair)
             .filter_map(|arg| {
                 let mut name = None;
                 let mut value = None;
@@ -233,6 +233,7 @@ impl Builder<'_> {
             })
             .collect();
         let span = callee.span;
+        let args = self.few(args, "arguments", span);
         match callee.kind {
             ExprKind::Name(text) => {
                 ExprKind::Call(Call { module: None, name: Name { text, span }, args })
@@ -308,6 +309,7 @@ impl Builder<'_> {
     }
 
     fn try_expr(&mut self, pair: Pair<'_, Rule>) -> ExprKind {
+        let span = self.span(&pair);
         let mut attempts = None;
         let mut feedback = None;
         let mut bindings = Vec::new();
@@ -335,6 +337,7 @@ impl Builder<'_> {
                 _ => {}
             }
         }
+        let bindings = self.few(bindings, "bindings", span);
         match (attempts, accepted) {
             (Some(attempts), Some(accepted)) => {
                 ExprKind::Try(Try { attempts, feedback, bindings, accepted, when, next })
@@ -344,6 +347,7 @@ impl Builder<'_> {
     }
 
     fn for_expr(&mut self, pair: Pair<'_, Rule>) -> ExprKind {
+        let span = self.span(&pair);
         let mut generators = Vec::new();
         let mut condition = None;
         let mut body = None;
@@ -360,6 +364,7 @@ impl Builder<'_> {
                 _ => {}
             }
         }
+        let generators = self.few(generators, "generators", span);
         match body {
             Some(body) => ExprKind::For(For { generators, condition, body }),
             None => ExprKind::Broken,

@@ -16,3 +16,7 @@ pub(crate) use build::{lone_expression, module};
 
 /// How deep an expression or a type may nest. Everything that recurses over trees relies on it.
 pub(crate) const MAX_DEPTH: usize = 128;
+
+/// How many arguments, bindings, generators or words stand in one call, def, block, `for` or
+/// enumeration. They are looked up by going through them.
+pub(crate) const MAX_PARTS: usize = 1_000;

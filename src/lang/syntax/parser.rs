@@ -162,7 +162,13 @@ fn in_words(err: &Error<Rule>, text: &str, file: FileId, offset: usize) -> Diagn
             ("the end of the line".to_string(), "something is missing here".to_string())
         }
         "" => ("the end of the declaration".to_string(), "something is missing here".to_string()),
-        found => (format!("`{found}`"), "not expected here".to_string()),
+        found => match found.chars().next() {
+            Some(c) if c.is_control() || c == '\u{feff}' => {
+                let place = "remove this character".to_string();
+                (format!("the invisible character U+{:04X}", u32::from(c)), place)
+            }
+            _ => (format!("`{found}`"), "not expected here".to_string()),
+        },
     };
     let message = match expected {
         Some(expected) => format!("expected {expected}, found {found_text}"),
