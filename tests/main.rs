@@ -18,6 +18,8 @@ mod engine;
 mod exec;
 mod families;
 mod lang;
+mod fuzz;
+mod keys;
 mod learn;
 mod quickstart;
 mod rooms;
