@@ -311,7 +311,7 @@ fn given_texts_survive() {
 /// Much of one thing. What takes time with the square of it does not come back here.
 #[test]
 fn large_programs_end() {
-    let size = number("CLAW_FUZZ_SIZE", 24 << 10) as usize;
+    let size = number("CLAW_FUZZ_SIZE", 16 << 10) as usize;
     let many = |start: &str, piece: &dyn Fn(usize) -> String, end: &str| {
         let mut text = start.to_string();
         let mut i = 0;

@@ -59,7 +59,7 @@ fn outcome(file: &Path) -> Outcome {
     }
     let (project, path) = match Project::of(file) {
         Ok(found) => found,
-        Err(err) => return unusable(Diagnostic::error("E0001", err.to_string())),
+        Err(err) => return unusable(Diagnostic::error("E0001", err.to_string().trim_end())),
     };
     let (counts, diagnostics, sources) =
         match load::check(&project, &path, Arc::new(MemoryObjects::default())) {
@@ -73,6 +73,14 @@ fn outcome(file: &Path) -> Outcome {
 }
 
 fn tell(outcome: &Outcome) {
+    // Without a project nothing was read, and it is told as by every other command.
+    if outcome.project.is_none() {
+        for diagnostic in &outcome.diagnostics {
+            let help = diagnostic.help.as_ref().map(|help| format!("\n  help: {help}"));
+            print::error(&format!("{}{}", diagnostic.message, help.unwrap_or_default()));
+        }
+        return;
+    }
     load::tell(&outcome.diagnostics, &outcome.sources);
     let path = &outcome.path;
     match outcome.counts {

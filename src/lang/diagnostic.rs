@@ -115,7 +115,7 @@ const MOST: usize = 200;
 /// Whether there is so much to tell that looking for more is a waste. What is found late may stand
 /// early in a file, so the search goes on for a while after what can be told is found.
 pub(crate) fn is_enough(found: &[Diagnostic]) -> bool {
-    found.len() > 10 * MOST
+    found.len() > 5 * MOST
 }
 
 /// The diagnostics that are told: all, or the first so many with a word about the others. Errors
@@ -136,7 +136,7 @@ pub(crate) fn told(mut found: Vec<Diagnostic>) -> Vec<Diagnostic> {
     }
     // What stopped the search is not all that there is, so the number would be a guess past that.
     let count = all - found.len();
-    let more = if all > 10 * MOST { "many".to_string() } else { count.to_string() };
+    let more = if all > 5 * MOST { "many".to_string() } else { count.to_string() };
     found.push(
         Diagnostic::error("E0008", format!("{more} more problems are not shown"))
             .help("mend the ones above first: often a few mistakes make all the others"),
@@ -160,20 +160,18 @@ pub(crate) fn nearest<'a>(
     if name.len() > LONG_NAME {
         return None;
     }
-    let allowed = (name.chars().count() / 3).max(1);
+    let length = name.chars().count();
+    let allowed = (length / 3).max(1);
     let lower = name.to_lowercase();
     candidates
         .into_iter()
         .filter(|candidate| *candidate != name)
-        // A name that is much longer or shorter (a character has at most four bytes) is far.
-        .filter(|candidate| {
-            candidate.len() <= 4 * (name.len() + allowed)
-                && name.len() <= 4 * (candidate.len() + allowed)
-        })
+        // A name that is longer or shorter by more is further away than that.
+        .filter(|candidate| candidate.chars().count().abs_diff(length) <= allowed)
         .take(MOST_COMPARED)
         .map(|candidate| {
             // A swap of neighbours and a wrong case are the commonest slips; both count as little.
-            let distance = strsim::damerau_levenshtein(&lower, &candidate.to_lowercase());
+            let distance = strsim::osa_distance(&lower, &candidate.to_lowercase());
             (distance, candidate)
         })
         .filter(|(distance, candidate)| *distance <= allowed && *distance < candidate.len())
