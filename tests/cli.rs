@@ -21,7 +21,8 @@ pub(crate) fn shown(project: &Project, args: &[&str]) -> String {
 #[test]
 fn help() {
     let project = Project::new();
-    for command in ["", "run", "check", "plan", "show", "runs", "graph", "doctor", "explain"] {
+    for command in ["", "run", "check", "plan", "show", "runs", "graph", "doctor", "explain", "fmt"]
+    {
         let args: Vec<&str> =
             [command, "--help"].into_iter().filter(|word| !word.is_empty()).collect();
         let name = if command.is_empty() { "claw" } else { command };

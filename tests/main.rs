@@ -17,6 +17,7 @@ mod cli;
 mod engine;
 mod exec;
 mod families;
+mod format;
 mod lang;
 mod fuzz;
 mod keys;

@@ -65,6 +65,18 @@ Examples:
     Doctor(Doctor),
     /// Explain an error code, such as E0304; without one, list them all
     Explain(Explain),
+    /// Write `.claw` files in the one style; their meaning and their keys stay
+    #[command(after_help = "\
+Examples:
+  claw fmt                             every .claw file of the project
+  claw fmt pipelines/ my.claw          a folder and a file
+  claw fmt --check                     change nothing, show what would change
+  claw fmt - < my.claw                 from standard input to standard output
+
+Hidden folders and vendor/ are left out. There is nothing to configure. A bracket that you open onto
+a new line stays open, and one empty line between parts stays.
+Exit codes: 0 done, 1 --check found files to format, 2 a file does not parse or cannot be read.")]
+    Fmt(Fmt),
 }
 
 /// A pipeline and its parameters.
@@ -259,4 +271,19 @@ pub(super) struct Explain {
     /// Print JSON
     #[arg(long)]
     pub(super) json: bool,
+}
+
+/// `claw fmt`.
+#[derive(Debug, Args)]
+pub(super) struct Fmt {
+    /// Files and folders, `-` for standard input [default: the project]
+    pub(super) paths: Vec<PathBuf>,
+
+    /// Change nothing: list the files that are not formatted, and what would change
+    #[arg(long)]
+    pub(super) check: bool,
+
+    /// Read standard input, write standard output
+    #[arg(long, conflicts_with = "paths")]
+    pub(super) stdin: bool,
 }

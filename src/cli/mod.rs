@@ -4,7 +4,9 @@ mod arguments;
 mod check;
 mod doctor;
 mod explain;
+mod fmt;
 mod graph;
+mod line_diff;
 mod load;
 mod outputs;
 mod plan;
@@ -109,6 +111,7 @@ pub fn main() -> ExitCode {
         Command::Graph(args) => graph::graph(&args),
         Command::Doctor(args) => doctor::doctor(&args),
         Command::Explain(args) => explain::explain(&args),
+        Command::Fmt(args) => fmt::fmt(&args),
     };
     match ended {
         Ok(exit) => exit.into(),

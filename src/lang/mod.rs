@@ -16,6 +16,7 @@ mod decode;
 mod diagnostic;
 mod eval;
 mod fold;
+mod format;
 mod policy;
 mod program;
 mod render;
@@ -35,6 +36,7 @@ pub use eval::{
     EvalError, Lookup, Scope, apply, binary, close, equal, evaluate, field, index, length, member,
     rendered, shape, text, unary,
 };
+pub use format::format;
 pub use policy::{CacheUse, OnError, Policy, Resources};
 pub use program::{
     Assert, BinaryOp, Call, Expr, ExprKind, For, Function, Given, Output, Param, Pipeline, Program,

@@ -12,9 +12,6 @@ use crate::lang::types::Type;
 
 use super::order::{LABELLED, drawn, in_one_line, order};
 
-/// Files above this size are not source text.
-const MAX_FILE: usize = 8 << 20;
-
 /// The module whose operators need no `use`.
 const PRELUDE: &str = "std/rows.claw";
 
@@ -263,7 +260,7 @@ impl World {
         found: &mut Vec<Diagnostic>,
     ) -> Result<(), Box<Diagnostic>> {
         let bytes = sources.read(path).map_err(|err| Box::new(unreadable(path, &err)))?;
-        if bytes.len() > MAX_FILE {
+        if bytes.len() > syntax::MAX_FILE {
             let size = bytes.len() as f64 / f64::from(1 << 20);
             return Err(Box::new(
                 Diagnostic::error("E0003", format!("{path} is {size:.0} MiB large"))

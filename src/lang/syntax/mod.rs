@@ -7,12 +7,15 @@
 
 pub(crate) mod ast;
 mod build;
+mod concrete;
 mod expression;
 mod literal;
 mod nesting;
 mod parser;
 
 pub(crate) use build::{lone_expression, module};
+pub(crate) use concrete::concrete;
+pub(crate) use parser::Rule;
 
 /// How deep an expression or a type may nest. Everything that recurses over trees relies on it.
 pub(crate) const MAX_DEPTH: usize = 128;
@@ -20,3 +23,6 @@ pub(crate) const MAX_DEPTH: usize = 128;
 /// How many arguments, bindings, generators or words stand in one call, def, block, `for` or
 /// enumeration. They are looked up by going through them.
 pub(crate) const MAX_PARTS: usize = 1_000;
+
+/// Files above this size, in bytes, are not source text.
+pub(crate) const MAX_FILE: usize = 8 << 20;

@@ -1,0 +1,623 @@
+//! Random programs that mean something, as words, and random layouts of them.
+//!
+//! A program is drawn from a list of dice, one decision a die, so that a failing one shrinks by
+//! taking dice away. Every word may be followed by any blanks, line breaks and comments, unless it
+//! must touch the next one.
+
+use proptest::prelude::*;
+
+/// Words that programs are made of, and some that they are not.
+#[rustfmt::skip]
+pub const SOUP: &[&str] = &[
+    "stage", "param", "let", "def", "type", "use", "output", "test", "given", "assert", "try", "accept", "when",
+    "a", "b", "=", ":", "(", ")", "[", "]", "{", "}", "for", "in", "where", "if", "then", "else", "1", "2.5", "20%",
+    "5s", "\"x\"", "\"{", "}\"", ".f", "..", "..=", "+", "-", "*", "/", "%", "==", "<", "and", "not", "int", "str",
+    "->", "?", ",", "\n", "// c\n", "/// d\n", "//! m\n", "std/rows", "take(", "dedup", "with", "as", "null", "true",
+    "extern", "secret", "\"\"\"", "r\"", "stage x =", "let y = [", "]\n", ")\n", "}\n", "f(a: 1", "let z = 1\n",
+];
+
+/// A word, and how it stands to the one before it.
+#[derive(Debug, Clone)]
+struct Word {
+    text: String,
+    /// It touches the word before it: `f(`, `x[`, `.n`.
+    glued: bool,
+}
+
+/// A program and its layout.
+#[derive(Debug, Clone)]
+pub struct Program {
+    words: Vec<Word>,
+    /// What stands before each word, and after the last one.
+    gaps: Vec<String>,
+    comments: Vec<String>,
+}
+
+/// Draws a program.
+pub fn program() -> impl Strategy<Value = Program> {
+    let dice = || proptest::collection::vec(any::<u32>(), 20..500);
+    (dice(), dice()).prop_map(|(words, layout)| Program::drawn(words, &layout))
+}
+
+impl Program {
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        for (place, gap) in self.gaps.iter().enumerate() {
+            text.push_str(gap);
+            text.extend(self.words.get(place).map(|word| word.text.as_str()));
+        }
+        text
+    }
+
+    /// Its comments in order, documentation included.
+    pub fn comments(&self) -> &[String] {
+        &self.comments
+    }
+
+    fn drawn(dice: Vec<u32>, layout: &[u32]) -> Program {
+        let mut writer = Writer { dice: dice.into_iter(), ..Writer::default() };
+        writer.file();
+        let words = writer.words;
+        let mut layout = layout.iter().copied().cycle();
+        // Some programs have no comment, some have one at every other place.
+        let comments_in = [0, 1, 4, 12][layout.next().unwrap_or(0) as usize % 4];
+        let mut drawn = Program { words: Vec::new(), gaps: Vec::new(), comments: Vec::new() };
+        for (place, word) in words.iter().enumerate() {
+            let before = place.checked_sub(1).map(|place| words[place].text.as_str());
+            let die = layout.next().unwrap_or(0);
+            let gap = match before {
+                _ if word.glued => String::new(),
+                _ => drawn.gap(before, Some(&word.text), die, comments_in),
+            };
+            drawn.gaps.push(gap);
+            if word.text.starts_with("//") {
+                drawn.comments.push(word.text.trim_end().to_string());
+            }
+        }
+        let last = words.last().map(|word| word.text.as_str());
+        let gap = drawn.gap(last, None, layout.next().unwrap_or(0), comments_in);
+        drawn.gaps.push(gap);
+        drawn.words = words;
+        drawn
+    }
+
+    fn gap(
+        &mut self,
+        before: Option<&str>,
+        after: Option<&str>,
+        die: u32,
+        comments_in: u32,
+    ) -> String {
+        let mut gap = String::new();
+        if die % 24 < comments_in {
+            for more in 0..=(die / 24 % 2) {
+                let number = self.comments.len();
+                let comment = match die / 48 % 4 {
+                    0 => format!("//{number}"),
+                    1 => format!("// \"{number}, é {{ ("),
+                    2 => format!("//// {number}"),
+                    _ => format!("// c{number}"),
+                };
+                let start = [" ", "\n  ", "\n\n", "\n\n\n\t"][((die / 192 + more) % 4) as usize];
+                let end = ["\n", "\r\n", "\n\n\n", "\t\n   "][(die / 768 % 4) as usize];
+                gap.push_str(&format!("{start}{comment}{end}"));
+                self.comments.push(comment);
+            }
+            return gap;
+        }
+        gap.push_str(match die / 24 % 12 {
+            0 => "\n",
+            1 => "\n\n",
+            2 => "\r\n\t",
+            3 => "\n \n\n\n    ",
+            4 => "   ",
+            5..8 => "",
+            _ => " ",
+        });
+        let opens = |text: &str| text.ends_with(['(', '[', '{', ',', ':']);
+        let closes = |text: &str| text.starts_with([')', ']', '}', ',', ':']);
+        let free = before.is_none_or(opens) || after.is_none_or(closes);
+        if gap.is_empty() && !free {
+            gap.push(' ');
+        }
+        if before.is_some_and(|before| before.starts_with("//")) && !gap.contains('\n') {
+            gap.push('\n');
+        }
+        gap
+    }
+}
+
+/// Writes a program word by word.
+#[derive(Default)]
+struct Writer {
+    dice: std::vec::IntoIter<u32>,
+    words: Vec<Word>,
+    /// Names of numbers that are known here.
+    numbers: Vec<String>,
+    /// Names of lists of `{ n: int, s: str }`.
+    rows: Vec<String>,
+    /// Names of the stages among them.
+    stages: Vec<String>,
+    /// Names of rows.
+    row: Vec<String>,
+    defs: Vec<String>,
+    count: usize,
+}
+
+impl Writer {
+    fn die(&mut self, sides: u32) -> u32 {
+        self.dice.next().unwrap_or(0) % sides
+    }
+
+    fn word(&mut self, text: &str) {
+        self.words.push(Word { text: text.to_string(), glued: false });
+    }
+
+    fn glued(&mut self, text: &str) {
+        self.words.push(Word { text: text.to_string(), glued: true });
+    }
+
+    /// Words that stand between spaces; those that start with `~` touch what stands before them.
+    fn say(&mut self, words: &str) {
+        for word in words.split(' ') {
+            match word.strip_prefix('~') {
+                Some(word) => self.glued(word),
+                None => self.word(word),
+            }
+        }
+    }
+
+    fn name(&mut self) -> String {
+        self.count += 1;
+        let long = ["", "_name", "_that_is_of_quite_some_length"][self.die(3) as usize];
+        format!("x{}{long}", self.count)
+    }
+
+    fn known(&mut self, names: fn(&Writer) -> &Vec<String>) -> Option<String> {
+        let length = names(self).len() as u32;
+        (length > 0).then(|| {
+            let place = self.die(length) as usize;
+            names(self)[place].clone()
+        })
+    }
+
+    fn doc(&mut self) {
+        for _ in 0..self.die(8).saturating_sub(5) {
+            let number = self.words.len();
+            let text = ["/// Doc", "///doc", "///   Doc `x`", "///"][self.die(4) as usize];
+            self.word(&format!(
+                "{text}{}",
+                if text == "///" { String::new() } else { number.to_string() }
+            ));
+        }
+    }
+
+    /// `open item, item close`, with or without a comma at the end.
+    fn list(&mut self, count: u32, item: &mut dyn FnMut(&mut Writer)) {
+        for place in 0..count {
+            if place > 0 {
+                self.word(",");
+            }
+            item(self);
+        }
+        if count > 0 && self.die(3) == 0 {
+            self.word(",");
+        }
+    }
+
+    fn file(&mut self) {
+        for _ in 0..self.die(3) {
+            self.word("//! Doc of the file.");
+        }
+        self.doc();
+        self.say("use std/persona");
+        self.say("use std/skill as skills");
+        for _ in 0..1 + self.die(9) {
+            self.doc();
+            match self.die(12) {
+                0 | 1 => self.constant(),
+                2 => self.parameter(),
+                3 => self.type_item(),
+                4 | 5 => self.def(),
+                6 => self.test(),
+                _ => self.stage(),
+            }
+        }
+        self.doc();
+        self.say("stage people = persona ~.imagine ~( count :");
+        self.constant_number(2);
+        self.say(") stage errands = for p in people { skills ~.ground ~( persona : p ) }");
+        let outputs = self.stages.clone();
+        for output in outputs.iter().rev().take(1 + self.die(3) as usize) {
+            self.say("output");
+            self.word(output);
+        }
+        self.say("output errands");
+        if self.die(2) == 0 {
+            self.say("as \"out/errands.jsonl\"");
+        }
+    }
+
+    fn constant(&mut self) {
+        let name = self.name();
+        self.say("let");
+        self.word(&name);
+        if self.die(2) == 0 {
+            self.say(": int");
+        }
+        self.word("=");
+        self.number(3);
+        self.numbers.push(name);
+    }
+
+    /// A number that names nothing but constants.
+    fn constant_number(&mut self, depth: u32) {
+        let row = std::mem::take(&mut self.row);
+        self.number(depth);
+        self.row = row;
+    }
+
+    fn parameter(&mut self) {
+        let name = self.name();
+        self.say("param");
+        self.word(&name);
+        match self.die(5) {
+            0 => self.say(": \"a\" | \"b\" | \"c\" = \"b\""),
+            1 => self.say(
+                ": Sandbox = sandbox ~( \"process\" , memory : 512MiB , time : 1.5h , network : off )",
+            ),
+            2 => self.say(": [ percent ] ? = [ 5% , 20% ]"),
+            3 => self.say(": money = $2.50"),
+            _ => {
+                self.say(": int = 3 where 1 <=");
+                self.word(&name);
+                self.say("<= 100_000");
+            }
+        }
+    }
+
+    fn type_item(&mut self) {
+        let name = self.name();
+        self.say("type");
+        self.word(&name);
+        self.word("=");
+        match self.die(3) {
+            0 => self.say("\"one\" | \"two\" | \"three and some more words\""),
+            _ => self.ty(3),
+        }
+    }
+
+    fn ty(&mut self, depth: u32) {
+        match if depth == 0 { 0 } else { self.die(6) } {
+            0 | 1 => self.say("int"),
+            2 => self.say("persona.Persona"),
+            3 => {
+                self.word("[");
+                self.ty(depth - 1);
+                self.word("]");
+            }
+            4 => {
+                self.word("(");
+                self.ty(depth - 1);
+                self.word(")");
+            }
+            _ => {
+                self.word("{");
+                let count = self.die(6);
+                self.list(count, &mut |writer| {
+                    writer.doc();
+                    let name = writer.name();
+                    writer.word(&name);
+                    writer.word(":");
+                    writer.ty(depth - 1);
+                });
+                self.word("}");
+            }
+        }
+        if self.die(4) == 0 {
+            self.word("?");
+        }
+    }
+
+    fn def(&mut self) {
+        let name = self.name();
+        self.say("def");
+        self.word(&name);
+        self.glued("(");
+        self.doc();
+        self.say("n : int");
+        let more = self.die(6);
+        for _ in 0..more {
+            self.word(",");
+            self.doc();
+            let name = self.name();
+            self.word(&name);
+            self.say(": int =");
+            self.constant_number(1);
+        }
+        self.say(") -> int {");
+        let known = self.numbers.clone();
+        let (rows, row) = (std::mem::take(&mut self.rows), std::mem::take(&mut self.row));
+        self.numbers.push("n".to_string());
+        for _ in 0..self.die(3) {
+            self.doc();
+            self.constant();
+        }
+        self.number(3);
+        self.word("}");
+        (self.numbers, self.rows, self.row) = (known, rows, row);
+        self.defs.push(name);
+    }
+
+    fn test(&mut self) {
+        let name = self.name();
+        self.say("test");
+        self.word(&format!("\"{name} // holds\""));
+        self.word("{");
+        let known = self.numbers.clone();
+        if let Some(stage) = self.known(|writer| &writer.stages) {
+            self.doc();
+            self.say("given");
+            self.word(&stage);
+            self.say("= [ { n : 1 , s : \"a\" } ]");
+        }
+        for _ in 0..self.die(3) {
+            self.doc();
+            self.constant();
+        }
+        for _ in 0..self.die(3) {
+            self.doc();
+            self.word("assert");
+            self.truth(2);
+        }
+        self.word("}");
+        self.numbers = known;
+    }
+
+    fn stage(&mut self) {
+        let name = self.name();
+        self.say("stage");
+        self.word(&name);
+        if self.die(4) == 0 {
+            self.say(": [ { n : int , s : str } ]");
+        }
+        self.word("=");
+        self.table(2);
+        if self.die(3) == 0 {
+            self.policies();
+        }
+        self.rows.push(name.clone());
+        self.stages.push(name);
+    }
+
+    fn policies(&mut self) {
+        self.say("with {");
+        let mut count = self.die(POLICIES.len() as u32 + 1) as usize;
+        let first = self.die(POLICIES.len() as u32) as usize;
+        count = count.min(POLICIES.len() - first);
+        let mut policies = POLICIES[first..first + count].iter();
+        self.list(count as u32, &mut |writer| {
+            policies.next().into_iter().for_each(|policy| writer.say(policy));
+        });
+        self.word("}");
+    }
+
+    /// A list of `{ n: int, s: str }`.
+    fn table(&mut self, depth: u32) {
+        let known = self.known(|writer| &writer.rows);
+        match (if depth == 0 { 0 } else { self.die(9) }, known) {
+            (0, Some(name)) => self.word(&name),
+            (1, Some(name)) => {
+                self.word(&name);
+                for _ in 0..=self.die(2) {
+                    self.say("where .n >");
+                    self.number(depth - 1);
+                }
+            }
+            (2, _) => {
+                self.say("take ~(");
+                self.table(depth - 1);
+                self.say(", count :");
+                self.constant_number(depth - 1);
+                self.word(")");
+            }
+            (3, Some(name)) => {
+                self.say("dedup ~(");
+                self.word(&name);
+                self.say(", on : .s )");
+            }
+            (4, _) => {
+                self.word("(");
+                self.table(depth - 1);
+                self.word("+");
+                self.table(depth - 1);
+                self.word(")");
+            }
+            (5 | 6, Some(_)) => self.each(depth),
+            (7, _) => {
+                self.say("for k in 1 ..= 4 { try");
+                self.say("3 with told { let draft =");
+                self.number(depth - 1);
+                self.say("accept { n : draft + k , s : \"{told}\" } when draft > 1");
+                self.say("told = \"more than {draft}\" } }");
+            }
+            _ => {
+                self.word("[");
+                let count = 1 + self.die(4);
+                self.list(count, &mut |writer| writer.record(depth));
+                self.word("]");
+            }
+        }
+    }
+
+    fn each(&mut self, depth: u32) {
+        let mut names = Vec::new();
+        self.word("for");
+        for place in 0..=self.die(3) {
+            if place > 0 {
+                self.word(",");
+            }
+            let name = self.name();
+            self.word(&name);
+            self.word("in");
+            match self.known(|writer| &writer.rows) {
+                Some(rows) => self.word(&rows),
+                None => self.table(0),
+            }
+            names.push(name);
+        }
+        let known = self.row.len();
+        self.row.extend(names);
+        if self.die(2) == 0 {
+            self.word("where");
+            self.truth(2);
+        }
+        self.word("{");
+        self.record(depth);
+        self.word("}");
+        self.row.truncate(known);
+    }
+
+    fn record(&mut self, depth: u32) {
+        self.say("{ n :");
+        self.number(depth);
+        self.say(", s :");
+        self.string(depth);
+        if self.die(4) == 0 {
+            self.word(",");
+        }
+        self.word("}");
+    }
+
+    fn number(&mut self, depth: u32) {
+        match if depth == 0 { self.die(3) } else { self.die(14) } {
+            0 => {
+                let numbers = ["1", "0", "1_000", "42", "7", "-3", "- 2"];
+                let number = numbers[self.die(numbers.len() as u32) as usize];
+                self.say(number);
+            }
+            1 | 2 => match self.known(|writer| &writer.numbers) {
+                Some(name) => self.word(&name),
+                None => self.say("12"),
+            },
+            3 | 4 => match self.known(|writer| &writer.row) {
+                Some(name) => {
+                    self.word(&name);
+                    self.glued(".n");
+                }
+                None => self.say("{ n : 3 } ~.n"),
+            },
+            5..=7 => {
+                for _ in 0..=self.die(4) {
+                    self.number(depth - 1);
+                    let sign = ["+", "-", "*"][self.die(3) as usize];
+                    self.word(sign);
+                }
+                self.number(0);
+            }
+            8 => {
+                self.word("(");
+                self.number(depth - 1);
+                self.word(")");
+            }
+            9 => {
+                self.word("if");
+                self.truth(depth - 1);
+                self.word("then");
+                self.number(depth - 1);
+                self.word("else");
+                self.number(depth - 1);
+            }
+            10 => {
+                self.word("[");
+                let count = 1 + self.die(12);
+                self.list(count, &mut |writer| writer.number(0));
+                self.say("] ~[");
+                self.word("0");
+                self.word("]");
+            }
+            11 => {
+                self.word("-");
+                self.number(0);
+            }
+            12 => match self.known(|writer| &writer.defs) {
+                Some(def) => {
+                    self.word(&def);
+                    self.say("~( n :");
+                    self.number(depth - 1);
+                    self.word(")");
+                }
+                None => self.say("5 % 3"),
+            },
+            _ => {
+                self.number(depth - 1);
+                self.say("% 7");
+            }
+        }
+    }
+
+    fn truth(&mut self, depth: u32) {
+        match if depth == 0 { 0 } else { self.die(7) } {
+            0 => self.say("true"),
+            1 | 2 => {
+                for _ in 0..=self.die(3) {
+                    self.truth(depth - 1);
+                    let word = ["and", "or", "and not"][self.die(3) as usize];
+                    self.say(word);
+                }
+                self.truth(depth - 1);
+            }
+            3 => {
+                self.say("1 <");
+                self.number(depth - 1);
+                self.say("<= 100");
+            }
+            4 => {
+                self.word("not");
+                self.number(depth - 1);
+                self.word("==");
+                self.number(depth - 1);
+            }
+            5 => {
+                self.number(depth - 1);
+                self.say("in [ 1 , 2 , 3 ]");
+            }
+            _ => {
+                self.word("(");
+                self.truth(depth - 1);
+                self.word(")");
+            }
+        }
+    }
+
+    fn string(&mut self, depth: u32) {
+        if depth > 0 && self.die(8) == 0 {
+            self.string(depth - 1);
+            self.word("+");
+        }
+        let strings = [
+            "\"plain\"",
+            "\"\"",
+            "\"// no comment, {1 + 2} {{ \\\" \\n\"",
+            "\"{ if true then \"a // b\" else \"{3}\" }\"",
+            "\"a{ 1 // in a hole\n + 2 }b\"",
+            "r\"\\raw {x} // \"",
+            "\"\"\"\n      long {1} \"quotes\"\n        // and more   \n\n    \"\"\"",
+            "r\"\"\"\n{\"a\": 1}\n\"\"\"",
+        ];
+        let string = strings[self.die(strings.len() as u32) as usize];
+        self.word(string);
+    }
+}
+
+/// Policies as words.
+const POLICIES: &[&str] = &[
+    "retries : 2",
+    "on_error : drop ~( at_most : 5% )",
+    "timeout : 2m",
+    "resources : { cpu : 1 , memory : 2GiB }",
+    "canary : 1_000",
+    "gate : .failed_share < 10%",
+    "cache : refresh",
+    "budget : $20",
+];
