@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use crate::project::checkout;
 
 /// Rooms from the top of the house to its ground; each imports only rooms below it.
-const ROOMS: [&str; 12] = [
+const ROOMS: [&str; 13] = [
     "cli",
+    "doc",
     "operators",
     "agent",
     "learn",

@@ -77,6 +77,13 @@ Hidden folders and vendor/ are left out. There is nothing to configure. A bracke
 a new line stays open, and one empty line between parts stays.
 Exit codes: 0 done, 1 --check found files to format, 2 a file does not parse or cannot be read.")]
     Fmt(Fmt),
+    /// Write the reference of the project and of the standard library as pages
+    #[command(after_help = "\
+Examples:
+  claw doc                        everything in the project, into doc/
+  claw doc pipelines --out site   some of it, somewhere else
+  claw doc --json                 what the modules declare, for programs")]
+    Doc(Doc),
 }
 
 /// A pipeline and its parameters.
@@ -286,4 +293,19 @@ pub(super) struct Fmt {
     /// Read standard input, write standard output
     #[arg(long, conflicts_with = "paths")]
     pub(super) stdin: bool,
+}
+
+/// `claw doc`.
+#[derive(Debug, Args)]
+pub(super) struct Doc {
+    /// Files and folders of the project; all of it by default
+    pub(super) paths: Vec<PathBuf>,
+
+    /// The folder to write to [default: doc/ in the project]
+    #[arg(long, value_name = "DIR")]
+    pub(super) out: Option<PathBuf>,
+
+    /// Print what the modules declare as JSON; write nothing
+    #[arg(long)]
+    pub(super) json: bool,
 }

@@ -2,6 +2,7 @@
 
 mod arguments;
 mod check;
+mod doc;
 mod doctor;
 mod explain;
 mod fmt;
@@ -112,6 +113,7 @@ pub fn main() -> ExitCode {
         Command::Doctor(args) => doctor::doctor(&args),
         Command::Explain(args) => explain::explain(&args),
         Command::Fmt(args) => fmt::fmt(&args),
+        Command::Doc(args) => doc::doc(&args),
     };
     match ended {
         Ok(exit) => exit.into(),

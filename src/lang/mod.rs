@@ -17,6 +17,7 @@ mod diagnostic;
 mod eval;
 mod fold;
 mod format;
+mod outline;
 mod policy;
 mod program;
 mod render;
@@ -37,6 +38,9 @@ pub use eval::{
     rendered, shape, text, unary,
 };
 pub use format::format;
+pub use outline::{
+    Argument, Declared, DeclaredKind, Field, Link, Linked, Outline, UsedModule, outline,
+};
 pub use policy::{CacheUse, OnError, Policy, Resources};
 pub use program::{
     Assert, BinaryOp, Call, Expr, ExprKind, For, Function, Given, Output, Param, Pipeline, Program,

@@ -41,7 +41,6 @@ use super::types::Type;
 use super::value::Value;
 
 use infer::{Checker, Place};
-use names::Names;
 use order::order;
 use world::{GlobalKind, World};
 
@@ -49,6 +48,7 @@ pub use attempts::MAX_ATTEMPTS;
 pub(super) use fit::noun;
 pub(super) use given::given;
 pub(super) use templates::read_template;
+pub(super) use names::Names;
 pub(super) use world::joined;
 
 /// What checking a program came to.

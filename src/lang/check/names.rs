@@ -7,13 +7,13 @@ use crate::lang::syntax::ast;
 
 /// The free names of an expression: values, and functions called without a module.
 #[derive(Default)]
-pub(super) struct Names {
-    pub(super) values: BTreeSet<String>,
+pub(in crate::lang) struct Names {
+    pub(in crate::lang) values: BTreeSet<String>,
     pub(super) functions: BTreeSet<String>,
 }
 
 impl Names {
-    pub(super) fn of(expr: &ast::Expr) -> Names {
+    pub(in crate::lang) fn of(expr: &ast::Expr) -> Names {
         let mut names = Names::default();
         names.expr(expr, &mut Vec::new());
         names
