@@ -24,6 +24,7 @@ mod fuzz;
 mod keys;
 mod learn;
 mod manual;
+mod packages;
 mod quickstart;
 mod rooms;
 mod sandbox;

@@ -84,6 +84,29 @@ Examples:
   claw doc pipelines --out site   some of it, somewhere else
   claw doc --json                 what the modules declare, for programs")]
     Doc(Doc),
+    /// Make a project or, with --lib, a package for others
+    #[command(after_help = "\
+Examples:
+  claw new errands                         a project with a pipeline that runs
+  claw new --lib finance                   a package
+  claw new --lib finance --name acme/finance")]
+    New(New),
+    /// Name a package in claw.toml and pin its content in claw.lock
+    #[command(after_help = "\
+Examples:
+  claw add finance --path ../finance
+  claw add acme/finance --git https://example.org/finance.git --rev v1.2.0
+  claw add acme/finance --archive https://example.org/finance-1.2.0.tar.gz
+  claw add acme/finance --registry /shared/registry            the newest version
+  claw add acme/finance --registry /shared/registry@1.2.0
+  claw add old-finance --package acme/finance --registry /shared/registry@1.2.0")]
+    Add(Add),
+    /// Pin what claw.toml asks for as it is now
+    Update(Update),
+    /// Copy all packages into vendor/, to be used without a network
+    Vendor(Vendor),
+    /// Publish a package into a registry, which is a plain folder
+    Publish(Publish),
 }
 
 /// A pipeline and its parameters.
@@ -308,4 +331,86 @@ pub(super) struct Doc {
     /// Print what the modules declare as JSON; write nothing
     #[arg(long)]
     pub(super) json: bool,
+}
+
+/// `claw new`.
+#[derive(Debug, Args)]
+pub(super) struct New {
+    /// The folder to make
+    pub(super) folder: PathBuf,
+
+    /// Make a package for others instead of a project
+    #[arg(long)]
+    pub(super) lib: bool,
+
+    /// What to call it, such as acme/finance [default: the folder's name]
+    #[arg(long)]
+    pub(super) name: Option<String>,
+}
+
+/// `claw add`.
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("origin").required(true).args(["path", "git", "archive", "registry"]))]
+pub(super) struct Add {
+    /// What the project calls it: finance or acme/finance
+    pub(super) name: String,
+
+    /// A folder; it is read anew each time and must be as it was pinned
+    #[arg(long, value_name = "DIR")]
+    pub(super) path: Option<PathBuf>,
+
+    /// A git repository
+    #[arg(long, value_name = "URL", requires = "rev")]
+    pub(super) git: Option<String>,
+
+    /// The commit, tag or branch of the repository
+    #[arg(long, value_name = "REV", requires = "git")]
+    pub(super) rev: Option<String>,
+
+    /// A .tar.gz, .tar.zst or .tar
+    #[arg(long, value_name = "FILE|URL")]
+    pub(super) archive: Option<String>,
+
+    /// Where it was published, and which version [default: the newest]
+    #[arg(long, value_name = "FOLDER|URL[@VERSION]")]
+    pub(super) registry: Option<String>,
+
+    /// What it is called where it was published [default: its name here]
+    #[arg(long, value_name = "NAME", requires = "registry")]
+    pub(super) package: Option<String>,
+
+    /// The project's folder
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    pub(super) project: PathBuf,
+}
+
+/// `claw update`.
+#[derive(Debug, Args)]
+pub(super) struct Update {
+    /// Only this package and what it needs; all by default
+    pub(super) name: Option<String>,
+
+    /// The project's folder
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    pub(super) project: PathBuf,
+}
+
+/// `claw vendor`.
+#[derive(Debug, Args)]
+pub(super) struct Vendor {
+    /// The project's folder
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    pub(super) project: PathBuf,
+}
+
+/// `claw publish`.
+#[derive(Debug, Args)]
+pub(super) struct Publish {
+    /// The package's folder
+    #[arg(value_name = "DIR", default_value = ".")]
+    pub(super) package: PathBuf,
+
+    /// The registry's folder
+    #[arg(long, value_name = "FOLDER")]
+    pub(super) to: PathBuf,
 }

@@ -38,7 +38,7 @@ pub(super) fn check(
     entry: &str,
     objects: Arc<dyn Objects>,
 ) -> Result<Loaded, (Vec<Diagnostic>, SourceMap)> {
-    checked(entry, &project.sources(objects))
+    checked(entry, &project.fetching_sources(objects))
 }
 
 fn checked(entry: &str, sources: &dyn Sources) -> Result<Loaded, (Vec<Diagnostic>, SourceMap)> {
@@ -59,7 +59,7 @@ pub(super) fn bind(
     args: &arguments::Pipeline,
     objects: Arc<dyn Objects>,
 ) -> Result<Pipeline, Failure> {
-    Ok(bind_with(entry, args, &project.sources(objects))?.0)
+    Ok(bind_with(entry, args, &project.fetching_sources(objects))?.0)
 }
 
 /// The same with sources at hand; says too whether there was nothing to tell.

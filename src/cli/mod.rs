@@ -1,5 +1,6 @@
 //! The commands: one file each. The only room that prints to a person.
 
+mod add;
 mod arguments;
 mod check;
 mod doc;
@@ -9,16 +10,20 @@ mod fmt;
 mod graph;
 mod line_diff;
 mod load;
+mod new;
 mod outputs;
 mod plan;
 mod print;
 mod progress;
+mod publish;
 mod run;
 mod runs;
 mod settled;
 mod sarif;
 mod show;
 mod test;
+mod update;
+mod vendor;
 
 use std::process::ExitCode;
 
@@ -93,6 +98,17 @@ impl From<crate::project::ProjectError> for Failure {
     }
 }
 
+impl From<crate::project::packages::PackageError> for Failure {
+    fn from(err: crate::project::packages::PackageError) -> Failure {
+        let mut message = err.message;
+        for (number, line) in err.help.lines().enumerate() {
+            message.push_str(if number == 0 { "\n  help: " } else { "\n        " });
+            message.push_str(line);
+        }
+        Failure::input(message)
+    }
+}
+
 /// Reads the command line, does what it says, and tells the shell how it went.
 pub fn main() -> ExitCode {
     let arguments = match Arguments::try_parse() {
@@ -114,6 +130,11 @@ pub fn main() -> ExitCode {
         Command::Explain(args) => explain::explain(&args),
         Command::Fmt(args) => fmt::fmt(&args),
         Command::Doc(args) => doc::doc(&args),
+        Command::New(args) => new::new(&args),
+        Command::Add(args) => add::add(&args),
+        Command::Update(args) => update::update(&args),
+        Command::Vendor(args) => vendor::vendor(&args),
+        Command::Publish(args) => publish::publish(&args),
     };
     match ended {
         Ok(exit) => exit.into(),

@@ -30,7 +30,7 @@ pub(super) fn run(args: &arguments::Run) -> Result<Exit, Failure> {
     for notice in &store.notices {
         print::notice(&format!("note: {notice}"));
     }
-    let sources = Watched::new(project.sources(store.clone()));
+    let sources = Watched::new(project.fetching_sources(store.clone()));
     let (pipeline, silent) = load::bind_with(&entry, &args.pipeline, &sources)?;
     refuse_unsandboxed(&pipeline, args.allow_unsandboxed)?;
     refuse_executors(&pipeline)?;

@@ -123,7 +123,7 @@ fn one(
     test: &Test,
 ) -> Result<Outcome, Failure> {
     let alone = program.of_test(test);
-    let sources = project.sources(store.clone());
+    let sources = project.fetching_sources(store.clone());
     let given = std::collections::BTreeMap::new();
     let failures = match lang::bind(&alone, &given, &sources) {
         Err(diagnostics) => diagnostics,

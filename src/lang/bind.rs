@@ -6,8 +6,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use crate::store::Digest;
-
 use super::check::{given, missing, noun, order::order, out_of_bounds, place_of, read_template};
 use super::diagnostic::{Diagnostic, did_you_mean, listed, nearest};
 use super::eval::{Scope, evaluate};
@@ -135,8 +133,8 @@ impl Known for Outside<'_> {
         let value = if is_dir {
             self.sources.dir(&place).map(Value::Dir)
         } else {
-            self.sources.read(&place).map(|bytes| Value::File {
-                digest: Digest::of(&bytes),
+            self.sources.file(&place).map(|digest| Value::File {
+                digest,
                 name: place.rsplit('/').next().unwrap_or(&place).to_string(),
             })
         };

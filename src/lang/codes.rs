@@ -13,6 +13,7 @@ const FILES: &[&str] = &[
     include_str!("../../docs/errors/outside.md"),
     include_str!("../../docs/errors/policies.md"),
     include_str!("../../docs/errors/blocks.md"),
+    include_str!("../../docs/errors/packages.md"),
 ];
 
 fn pages() -> impl Iterator<Item = (&'static str, &'static str)> {

@@ -47,7 +47,7 @@ pub use program::{
     SourceKind, Stage, Test, Try, UnaryOp,
 };
 pub use render::render;
-pub use source::{FileId, MemorySources, SourceError, SourceMap, Sources, Span};
+pub use source::{FileId, MemorySources, SourceError, SourceMap, Sources, Span, package_root};
 pub use types::{RecordType, Type};
 pub use value::{BadValue, Table, Value};
 pub use walk::references;

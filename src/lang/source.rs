@@ -81,18 +81,68 @@ pub enum SourceError {
         /// Why.
         why: String,
     },
+    /// No package has the name that a `use` gives.
+    #[error("there is no such package")]
+    NoPackage {
+        /// The names that are known to who asked.
+        known: Vec<String>,
+        /// The package that asked; `None` for the project itself.
+        by: Option<String>,
+    },
+    /// A package cannot be used.
+    #[error("{message}")]
+    Package {
+        /// The code of the page that explains it.
+        code: &'static str,
+        /// What is wrong, on what.
+        message: String,
+        /// What to do; may be empty.
+        help: String,
+    },
+}
+
+/// Splits a path into the package that it lies in and the path in there; `None` when it lies in
+/// none.
+///
+/// The files of a package stand below a root that says the package's name and the first digits of
+/// its digest, `acme/finance@3f2a9c1b2d4e/reports.claw`: so two versions of a package are told apart,
+/// and people who read a message know which one it is about.
+pub fn package_root(path: &str) -> Option<(&str, &str)> {
+    let mut end = 0;
+    for part in path.split('/').take(2) {
+        end += part.len();
+        let digits = part.split_once('@').filter(|(name, _)| !name.is_empty()).map(|(_, end)| end);
+        if digits.is_some_and(|digits| {
+            digits.len() == 12
+                && digits.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+        }) {
+            return Some((&path[..end], path[end..].trim_start_matches('/')));
+        }
+        end += 1;
+    }
+    None
 }
 
 /// The world outside, as the language may see it.
 ///
 /// Paths are `/`-separated. Those that start with `std/` name the language's own library
-/// (`std/persona.claw`, `std/tasks`); all others are relative to the project's root.
+/// (`std/persona.claw`, `std/tasks`), those below a [`package_root`] a package's files; all others
+/// are relative to the project's root.
 pub trait Sources: Send + Sync {
     /// The bytes of a file.
     ///
     /// # Errors
     /// When it is not there, is not a file, or is outside the project.
     fn read(&self, path: &str) -> Result<Arc<[u8]>, SourceError>;
+
+    /// The digest of a file that a program holds as a value; from then on its bytes can be had by
+    /// it, where there is a store.
+    ///
+    /// # Errors
+    /// As [`Sources::read`].
+    fn file(&self, path: &str) -> Result<Digest, SourceError> {
+        self.read(path).map(|bytes| Digest::of(&bytes))
+    }
 
     /// The digest of a directory's tree.
     ///
@@ -102,6 +152,15 @@ pub trait Sources: Send + Sync {
 
     /// An environment variable.
     fn env(&self, name: &str) -> Option<String>;
+
+    /// The path of the file that `use acme/finance/reports` names in a file of the folder `from`.
+    ///
+    /// # Errors
+    /// When no package there has this name, or the package cannot be used.
+    fn package(&self, from: &str, path: &str) -> Result<String, SourceError> {
+        let _ = (from, path);
+        Err(SourceError::NoPackage { known: Vec::new(), by: None })
+    }
 
     /// Whether [`Sources::dir`] would find a directory; checking a program asks this, so that it
     /// need not read what it does not use.

@@ -1,14 +1,18 @@
 //! A project: the folder with `claw.toml`, and what programs in it may read.
 
+pub mod packages;
 mod sources;
 mod watch;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde::Deserialize;
 
 use crate::store::Objects;
+
+use packages::{Origin, WrittenOrigin};
 
 pub use sources::ProjectSources;
 pub use watch::{Look, Watched, variable};
@@ -23,14 +27,21 @@ pub struct Settings {
     /// Where libraries come from.
     #[serde(default)]
     pub library: LibrarySettings,
+    /// The packages that it uses, by the names that it knows them by.
+    #[serde(default)]
+    pub packages: BTreeMap<String, WrittenOrigin>,
 }
 
 /// `[project]`.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ProjectSettings {
-    /// The project's name.
+    /// The project's name; of one that is published, the package's: `acme/finance`.
     pub name: Option<String>,
+    /// Its version, such as `1.2.0`.
+    pub version: Option<String>,
+    /// What it is for, in a sentence.
+    pub description: Option<String>,
 }
 
 /// `[library]`.
@@ -49,6 +60,8 @@ pub struct Project {
     pub root: PathBuf,
     /// What its `claw.toml` says.
     pub settings: Settings,
+    /// Where the packages come from that it names.
+    pub packages: BTreeMap<String, Origin>,
 }
 
 /// Why a project cannot be used.
@@ -87,14 +100,21 @@ impl Project {
             .map_err(|source| ProjectError::Io { path: start.to_path_buf(), source })?;
         let root = start.ancestors().find(|folder| folder.join("claw.toml").is_file());
         let Some(root) = root else {
-            return Ok(Project { root: start, settings: Settings::default() });
+            let (settings, packages) = (Settings::default(), BTreeMap::new());
+            return Ok(Project { root: start, settings, packages });
         };
         let path = root.join("claw.toml");
         let text = std::fs::read_to_string(&path)
             .map_err(|source| ProjectError::Io { path: path.clone(), source })?;
-        let settings = toml::from_str(&text)
-            .map_err(|err| ProjectError::Settings { path, message: err.to_string() })?;
-        Ok(Project { root: root.to_path_buf(), settings })
+        let wrong = |message: String| ProjectError::Settings { path: path.clone(), message };
+        let settings: Settings = toml::from_str(&text).map_err(|err| wrong(err.to_string()))?;
+        let packages = settings
+            .packages
+            .iter()
+            .map(|(name, written)| Ok((name.clone(), Origin::of(name, written)?)))
+            .collect::<Result<_, packages::PackageError>>()
+            .map_err(|err| wrong(format!("{}\n  help: {}", err.message, err.help)))?;
+        Ok(Project { root: root.to_path_buf(), settings, packages })
     }
 
     /// The project of a pipeline file, and the file's path relative to the project.
@@ -143,6 +163,12 @@ impl Project {
     /// Its files, as the language sees them; what is read is kept in `objects`.
     pub fn sources(&self, objects: Arc<dyn Objects>) -> ProjectSources {
         let std = self.settings.library.std.as_ref().map(|path| self.root.join(path));
-        ProjectSources { root: self.root.clone(), std, objects }
+        let shelf = packages::Shelf::of(self, false);
+        ProjectSources { root: self.root.clone(), std, objects, shelf }
+    }
+
+    /// The same; packages that are pinned and not on this machine are fetched when they are used.
+    pub fn fetching_sources(&self, objects: Arc<dyn Objects>) -> ProjectSources {
+        ProjectSources { shelf: packages::Shelf::of(self, true), ..self.sources(objects) }
     }
 }

@@ -1,4 +1,4 @@
-//! The files of a project and of the standard library, as the language sees them.
+//! The files of a project, its packages and the standard library, as the language sees them.
 
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
@@ -8,17 +8,20 @@ use include_dir::{Dir, include_dir};
 use crate::lang::{SourceError, Sources};
 use crate::store::{Digest, Entry, Objects, StoreError, Tree};
 
+use super::packages::Shelf;
+
 /// The standard library as it was when this program was built.
 static LIBRARY: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/stdlib");
 
 /// Folders that are never part of a `dir()`: version control, our own store, compiled Python.
 const LEFT_OUT: [&str; 3] = [".git", ".claw", "__pycache__"];
 
-/// The files of a project and of the standard library.
+/// The files of a project, its packages and the standard library.
 pub struct ProjectSources {
     pub(super) root: PathBuf,
     pub(super) std: Option<PathBuf>,
     pub(super) objects: Arc<dyn Objects>,
+    pub(super) shelf: Shelf,
 }
 
 impl ProjectSources {
@@ -65,24 +68,29 @@ fn unreadable(path: &str, err: &std::io::Error) -> SourceError {
 
 impl Sources for ProjectSources {
     fn read(&self, path: &str) -> Result<Arc<[u8]>, SourceError> {
+        if let Some((package, inside)) = self.shelf.open(path)? {
+            return package.file(inside).ok_or_else(|| SourceError::Missing(path.to_string()));
+        }
         match self.locate(path)? {
-            Some(file) => {
-                let bytes = std::fs::read(&file).map_err(|err| unreadable(path, &err))?;
-                // What a program reads is kept: operators find it by its digest.
-                self.objects.put(&bytes).map_err(|err| kept(path, &err))?;
-                Ok(bytes.into())
-            }
+            Some(file) => Ok(std::fs::read(&file).map_err(|err| unreadable(path, &err))?.into()),
             None => {
                 let file = LIBRARY.get_file(path.trim_start_matches("std/"));
                 let file = file.ok_or_else(|| SourceError::Missing(path.to_string()))?;
-                self.objects.put(file.contents()).map_err(|err| kept(path, &err))?;
                 Ok(file.contents().into())
             }
         }
     }
 
+    fn file(&self, path: &str) -> Result<Digest, SourceError> {
+        self.objects.put(&self.read(path)?).map_err(|err| kept(path, &err))
+    }
+
     fn dir(&self, path: &str) -> Result<Digest, SourceError> {
         let kept = |err| kept(path, &err);
+        if let Some((package, inside)) = self.shelf.open(path)? {
+            let kept = package.keep_folder(inside, self.objects.as_ref()).map_err(kept)?;
+            return kept.ok_or_else(|| SourceError::Missing(path.to_string()));
+        }
         let mut tree = Tree::default();
         match self.locate(path)? {
             Some(folder) => {
@@ -118,6 +126,10 @@ impl Sources for ProjectSources {
     }
 
     fn has_dir(&self, path: &str) -> Result<(), SourceError> {
+        if let Some((package, inside)) = self.shelf.open(path)? {
+            let there = package.is_folder(inside);
+            return if there { Ok(()) } else { Err(SourceError::Missing(path.to_string())) };
+        }
         let there = match self.locate(path)? {
             Some(folder) => folder.is_dir(),
             None => {
@@ -128,6 +140,9 @@ impl Sources for ProjectSources {
     }
 
     fn names(&self, path: &str) -> Vec<String> {
+        if let Ok(Some((package, inside))) = self.shelf.open(path) {
+            return package.names(inside);
+        }
         // The library itself is asked for as `std`, without a slash.
         let inside = if path == "std" { "std/" } else { path };
         let mut names: Vec<String> = match self.locate(inside) {
@@ -155,9 +170,24 @@ impl Sources for ProjectSources {
     fn env(&self, name: &str) -> Option<String> {
         std::env::var(name).ok()
     }
+
+    fn package(&self, from: &str, path: &str) -> Result<String, SourceError> {
+        self.shelf.module(from, path)
+    }
 }
 
 impl ProjectSources {
+    /// Where a path of a program is on this disk; `None` in the library that is built in. For tools
+    /// that open files for people: programs read through [`Sources`], which verifies packages.
+    pub fn on_disk(&self, path: &str) -> Option<PathBuf> {
+        if let Some((root, inside)) = crate::lang::package_root(path)
+            && let Some(folder) = self.shelf.folder(root)
+        {
+            return Some(folder.join(inside));
+        }
+        self.locate(path).ok().flatten()
+    }
+
     fn walk(
         &self,
         asked: &str,

@@ -15,7 +15,7 @@ use std::time::SystemTime;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::lang::{SourceError, Sources};
+use crate::lang::{SourceError, Sources, package_root};
 use crate::store::Digest;
 
 use super::ProjectSources;
@@ -100,14 +100,14 @@ impl Watched {
     }
 
     fn remember(&self, path: &str) {
-        if let Ok(Some(place)) = self.sources.locate(path) {
+        if let Some(place) = self.sources.on_disk(path) {
             self.asked.lock().unwrap_or_else(PoisonError::into_inner).insert(place);
         }
     }
 
     /// Remembers a folder with everything in it.
     fn remember_all(&self, path: &str) {
-        let Ok(Some(place)) = self.sources.locate(path) else {
+        let Some(place) = self.sources.on_disk(path) else {
             return;
         };
         let mut folders = vec![place];
@@ -136,6 +136,20 @@ impl Sources for Watched {
     fn read(&self, path: &str) -> Result<Arc<[u8]>, SourceError> {
         self.remember(path);
         self.sources.read(path)
+    }
+
+    fn file(&self, path: &str) -> Result<Digest, SourceError> {
+        self.remember(path);
+        self.sources.file(path)
+    }
+
+    fn package(&self, from: &str, path: &str) -> Result<String, SourceError> {
+        let file = self.sources.package(from, path)?;
+        // The whole folder is held against its digest, so any file in it matters.
+        if let Some((root, _)) = package_root(&file) {
+            self.remember_all(root);
+        }
+        Ok(file)
     }
 
     fn dir(&self, path: &str) -> Result<Digest, SourceError> {

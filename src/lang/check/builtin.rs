@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::lang::diagnostic::Diagnostic;
 use crate::lang::program::{Expr, ExprKind, SourceKind};
-use crate::lang::source::Span;
+use crate::lang::source::{Span, package_root};
 use crate::lang::syntax::ast;
 use crate::lang::types::Type;
 
@@ -203,6 +203,14 @@ impl Checker<'_> {
             "env" => ("name", SourceKind::Env, Type::Str),
             _ => ("name", SourceKind::Secret, Type::Str),
         };
+        let is_variable = matches!(kind, SourceKind::Env | SourceKind::Secret);
+        if is_variable && let Some((root, _)) = package_root(&self.module.folder) {
+            self.tell(
+                Diagnostic::error("E0806", format!("the package {root} asks for `{name}`"))
+                    .at(span, "packages see no variables of this machine")
+                    .help("make it an argument of the `def`; who uses the package passes it"),
+            );
+        }
         let text = format!("{name}({argument}: str) -> {ty}");
         let slots = [Slot { name: argument, ty: &Type::Str, optional: false }];
         let taken = self.slots(call, &slots, name, &text, span);

@@ -350,11 +350,7 @@ fn files(
 
 /// Where a path of a program points.
 pub(super) fn place_of(folder: &str, path: &str, span: Span) -> Result<String, Diagnostic> {
-    joined(folder, path).ok_or_else(|| {
-        Diagnostic::error("E0507", format!("`{path}` leaves the project"))
-            .at(span, "points above the project's root")
-            .help("what a program reads lies in its project")
-    })
+    joined(folder, path).ok_or_else(|| world::leaves(folder, path, span))
 }
 
 /// The message for a file or directory that cannot be had.
@@ -370,6 +366,9 @@ pub(super) fn missing(
         SourceError::Unreadable { why, .. } => {
             Diagnostic::error("E0501", format!("{what} {path} cannot be read: {why}"))
                 .at(span, "asked for here")
+        }
+        SourceError::NoPackage { .. } | SourceError::Package { .. } => {
+            world::unreadable(path, err).at(span, "asked for here")
         }
         SourceError::Missing(_) => {
             let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));

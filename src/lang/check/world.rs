@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::lang::diagnostic::{Diagnostic, did_you_mean, listed};
 use crate::lang::program::Expr;
-use crate::lang::source::{SourceError, SourceMap, Sources, Span};
+use crate::lang::source::{SourceError, SourceMap, Sources, Span, package_root};
 use crate::lang::syntax::{self, ast};
 use crate::lang::types::Type;
 
@@ -159,7 +159,7 @@ pub(super) fn load(
     }
     let mut at = 0;
     while at < world.modules.len() {
-        for (alias, path, span) in world.wanted(at, found) {
+        for (alias, path, span) in world.wanted(at, sources, found) {
             let known = path.as_ref().and_then(|path| places.get(path).copied());
             let module = match (path, known) {
                 (None, _) => None,
@@ -201,6 +201,7 @@ impl World {
     fn wanted(
         &self,
         at: usize,
+        sources: &dyn Sources,
         found: &mut Vec<Diagnostic>,
     ) -> Vec<(String, Option<String>, Span)> {
         let module = &self.modules[at];
@@ -215,17 +216,20 @@ impl World {
                     if path.starts_with("std/") {
                         (Some(format!("{path}.claw")), name)
                     } else {
-                        found.push(package(path, used.span, &self.library));
-                        (None, name)
+                        let file = sources.package(&module.folder, path);
+                        let file = file.map_err(|err| match err {
+                            SourceError::NoPackage { known, by } => {
+                                package(path, used.span, &self.library, &known, by.as_deref())
+                            }
+                            err => unreadable(path, &err).at(used.span, "asked for here"),
+                        });
+                        (file.map_err(|diagnostic| found.push(diagnostic)).ok(), name)
                     }
                 }
                 ast::UsePath::File(path) => {
                     let joined = joined(&module.folder, path);
                     if joined.is_none() {
-                        found.push(
-                            Diagnostic::error("E0507", format!("`{path}` leaves the project"))
-                                .at(used.span, "points above the project's root"),
-                        );
+                        found.push(leaves(&module.folder, path, used.span));
                     }
                     (joined, stem(path))
                 }
@@ -291,7 +295,7 @@ impl World {
         let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
         self.modules.push(Module {
             path: path.to_string(),
-            name: stem(path),
+            name: module_name(path),
             folder: folder.to_string(),
             library: path.starts_with("std/"),
             broken: std::mem::take(&mut ast.broken),
@@ -353,26 +357,57 @@ impl World {
     }
 }
 
-fn unreadable(path: &str, err: &SourceError) -> Diagnostic {
+pub(super) fn unreadable(path: &str, err: &SourceError) -> Diagnostic {
     match err {
         SourceError::Missing(_) => Diagnostic::error("E0001", format!("{path} does not exist")),
         SourceError::Unreadable { why, .. } => {
             Diagnostic::error("E0001", format!("{path} cannot be read: {why}"))
         }
+        SourceError::NoPackage { .. } => {
+            Diagnostic::error("E0107", format!("{path} lies in no package"))
+        }
+        SourceError::Package { code, message, help } => {
+            Diagnostic::error(code, message).maybe_help((!help.is_empty()).then(|| help.clone()))
+        }
     }
 }
 
-fn package(path: &str, span: Span, library: &[String]) -> Diagnostic {
+/// The message for a path that leaves what it belongs to: the project, or a package.
+pub(super) fn leaves(folder: &str, path: &str, span: Span) -> Diagnostic {
+    match package_root(folder) {
+        Some((root, _)) => Diagnostic::error(
+            "E0804",
+            format!("`{path}` leaves the package {root}"),
+        )
+        .at(span, "points out of the package's folder")
+        .help("a package has its own files and those of the packages that its claw.toml names"),
+        None => Diagnostic::error("E0507", format!("`{path}` leaves the project"))
+            .at(span, "points above the project's root")
+            .help("what a program reads lies in its project"),
+    }
+}
+
+fn package(
+    path: &str,
+    span: Span,
+    library: &[String],
+    named: &[String],
+    by: Option<&str>,
+) -> Diagnostic {
+    let whose = by.map_or_else(|| "claw.toml".to_string(), |by| format!("claw.toml of {by}"));
     let library: Vec<String> = library.iter().map(|name| format!("std/{name}")).collect();
     let name = path.rsplit('/').next().unwrap_or(path);
     let label = match library.iter().find(|known| known.rsplit('/').next() == Some(name)) {
         Some(known) => format!("did you mean `{known}`?"),
-        None => did_you_mean(path, library.iter().map(String::as_str), "no such package"),
+        None => {
+            let known = named.iter().chain(&library).map(String::as_str);
+            did_you_mean(path, known, "no such package")
+        }
     };
-    Diagnostic::error("E0107", format!("claw.toml names no package `{path}`"))
+    Diagnostic::error("E0107", format!("{whose} names no package `{path}`"))
         .at(span, label)
         .help(format!(
-            "packages are named in claw.toml; a file beside this one is used by its path: `use \"./{name}.claw\"`{}",
+            "packages are named in claw.toml (`claw add`); a file beside this one is used by its path: `use \"./{name}.claw\"`{}",
             if library.is_empty() {
                 String::new()
             } else {
@@ -387,15 +422,24 @@ fn stem(path: &str) -> String {
     file.strip_suffix(".claw").unwrap_or(file).replace('-', "_")
 }
 
-/// A path relative to a folder, without `.` and `..`; `None` when it points above the root. Paths
-/// from `/` stay as they are.
+/// What messages call a module: its file, or for the main file of a package the package.
+fn module_name(path: &str) -> String {
+    match package_root(path) {
+        Some((root, "lib.claw")) => stem(root.split('@').next().unwrap_or(root)),
+        _ => stem(path),
+    }
+}
+
+/// A path relative to a folder, without `.` and `..`; `None` when it points above the root, which for
+/// the library and for packages is their own. Paths from `/` stay as they are, but lead out of a
+/// package.
 pub(in crate::lang) fn joined(folder: &str, path: &str) -> Option<String> {
+    let package = package_root(folder).map(|(root, _)| root.split('/').count());
     if path.starts_with('/') {
-        return Some(path.to_string());
+        return package.is_none().then(|| path.to_string());
     }
     let mut parts: Vec<&str> = folder.split('/').filter(|part| !part.is_empty()).collect();
-    // What belongs to the library stays inside of it.
-    let root = usize::from(parts.first() == Some(&"std"));
+    let root = package.unwrap_or(usize::from(parts.first() == Some(&"std")));
     for part in path.split('/') {
         match part {
             "" | "." => {}
@@ -420,5 +464,12 @@ mod tests {
         assert_eq!(joined("pipelines", "../../x"), None);
         assert_eq!(joined("std", "../secrets"), None);
         assert_eq!(joined("a", "/data/x").as_deref(), Some("/data/x"));
+        let package = "acme/finance@0123456789ab/sub";
+        assert_eq!(joined(package, "../x").as_deref(), Some("acme/finance@0123456789ab/x"));
+        assert_eq!(joined(package, "../../x"), None);
+        assert_eq!(joined(package, "/data/x"), None);
+        assert_eq!(joined("a@0123456789ab", "./x").as_deref(), Some("a@0123456789ab/x"));
+        assert_eq!(joined("a@0123456789ab", "../x"), None);
+        assert_eq!(joined("deep/in/a@0123456789ab", "../x").as_deref(), Some("deep/in/x"));
     }
 }
