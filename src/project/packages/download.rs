@@ -25,11 +25,12 @@ pub(super) fn bytes(root: &Path, place: &str, limit: u64) -> Result<Vec<u8>, Pac
     };
     if !is_url(place) {
         let path = root.join(place);
-        let size = std::fs::metadata(&path).map_err(PackageError::io("reading", &path))?.len();
+        let io = PackageError::io("reading", Path::new(place));
+        let size = std::fs::metadata(&path).map_err(&io)?.len();
         if size > limit {
             return Err(large());
         }
-        return std::fs::read(&path).map_err(PackageError::io("reading", &path));
+        return std::fs::read(&path).map_err(io);
     }
     may_reach(place)?;
     // On a thread of its own: a caller may be inside a runtime already, where none can be started.

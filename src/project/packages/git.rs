@@ -179,6 +179,8 @@ fn output(command: &mut Command) -> Result<Vec<u8>, String> {
         return Ok(output.stdout);
     }
     let complaint = String::from_utf8_lossy(&output.stderr);
-    let complaint = complaint.lines().rfind(|line| !line.trim().is_empty());
-    Err(complaint.map_or_else(|| output.status.to_string(), |line| line.trim().to_string()))
+    let said = || complaint.lines().map(str::trim).filter(|line| !line.is_empty());
+    // What it died of says more than the advice around it.
+    let cause = said().find_map(|line| line.strip_prefix("fatal: ")).or_else(|| said().next_back());
+    Err(cause.map_or_else(|| output.status.to_string(), str::to_string))
 }

@@ -110,7 +110,7 @@ impl Lock {
             Err(err) => return Err(PackageError::io("reading", &path)(err)),
         };
         Lock::parse(&text).map_err(|why| {
-            PackageError::not_pinned(format!("{} cannot be used: {why}", path.display()))
+            PackageError::not_pinned(format!("{FILE} cannot be used: {why}"))
                 .help("take it from version control again, or delete it and run `claw update`")
         })
     }

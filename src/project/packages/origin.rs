@@ -74,7 +74,7 @@ impl Origin {
     pub fn of(name: &str, written: &WrittenOrigin) -> Result<Origin, PackageError> {
         check_name(name)?;
         let refused = |why: &str| {
-            PackageError::unusable(format!("claw.toml: package `{name}` {why}")).help(
+            PackageError::unusable(format!("package `{name}` {why}")).help(
                 "it is one of { path = \"…\" }, { git = \"…\", rev = \"…\" }, { archive = \"…\" }, \
                  { registry = \"…\", version = \"…\" }",
             )
@@ -103,7 +103,7 @@ impl Origin {
                 }
                 if !is_repository(&url) {
                     return Err(PackageError::unusable(format!(
-                        "claw.toml: package `{name}`: `{url}` is no address of a git repository"
+                        "package `{name}`: `{url}` is no address of a git repository"
                     ))
                     .help("it starts with https://, ssh:// or file://, or is like git@host:path"));
                 }

@@ -129,7 +129,8 @@ impl Shelf {
         Some((*digest, package))
     }
 
-    fn pinned(&self, name: &str) -> Result<&Pin, PackageError> {
+    /// What the lock says of a package of the project; it must be what claw.toml asks for.
+    pub(super) fn pinned(&self, name: &str) -> Result<&Pin, PackageError> {
         let lock = self.lock.as_ref().map_err(Clone::clone)?;
         let pin = lock.project.get(name).ok_or_else(|| not_pinned(name))?;
         match self.asked.get(name) {
@@ -179,12 +180,11 @@ impl Shelf {
             if !place.is_dir() {
                 continue;
             }
-            let content = Content::of_folder(&place)?;
-            let found = content.digest();
-            if found == *digest {
-                return Ok(content);
-            }
-            let error = self.changed(package, digest, &found, &place, keeper);
+            let error = match Content::of_folder(&place) {
+                Ok(content) if content.digest() == *digest => return Ok(content),
+                Ok(content) => self.changed(package, digest, &content.digest(), &place, keeper),
+                Err(err) => err,
+            };
             if keeper != Keeper::Cache {
                 return Err(error);
             }
@@ -199,20 +199,39 @@ impl Shelf {
                 "bring the folder back, or name another place in claw.toml and run `claw update`",
             ));
         }
-        if self.fetching {
-            return match self.fetched(digest, package) {
-                Err(err) if err.trouble == Trouble::Absent => Err(damaged.unwrap_or(err)),
-                other => other,
-            };
-        }
-        Err(damaged.unwrap_or_else(|| {
-            PackageError::absent(format!(
+        let fetched = if self.fetching {
+            match self.fetched(digest, package) {
+                Err(err) if err.trouble == Trouble::Absent => Some(err),
+                other => return other,
+            }
+        } else {
+            None
+        };
+        Err(match (damaged, fetched) {
+            (Some(damaged), Some(err)) => {
+                let help = format!("{}\nit cannot be fetched again: {}", damaged.help, err.message);
+                damaged.help(help)
+            }
+            (Some(damaged), None) => {
+                let help = format!("{}\n`claw check` fetches it again", damaged.help);
+                damaged.help(help)
+            }
+            (None, Some(err)) => PackageError {
+                message: format!(
+                    "{} ({}) is not on this machine, and cannot be fetched: {}",
+                    package.title(),
+                    digest.short(),
+                    err.message
+                ),
+                ..err
+            },
+            (None, None) => PackageError::absent(format!(
                 "{} ({}) is pinned, but not on this machine",
                 package.title(),
                 digest.short()
             ))
-            .help(format!("`claw check` fetches it from {}", package.origin))
-        }))
+            .help(format!("`claw check` fetches it from {}", package.origin)),
+        })
     }
 
     /// Fetches a package again; it must still be what was pinned.
@@ -226,20 +245,7 @@ impl Shelf {
                 origin.clone().seen_from_project(&package.name, &Asker::Folder(String::new()))?
             }
         };
-        let content = fetch(&self.root, &origin)
-            .map_err(|err| match err.trouble {
-                Trouble::Absent => PackageError {
-                    message: format!(
-                        "{} ({}) is not on this machine, and cannot be fetched: {}",
-                        package.title(),
-                        digest.short(),
-                        err.message
-                    ),
-                    ..err
-                },
-                _ => err,
-            })?
-            .content;
+        let content = fetch(&self.root, &origin)?.content;
         let found = content.digest();
         if found != *digest {
             return Err(mismatch(package, &package.origin.place(&package.name)).help(format!(
@@ -274,16 +280,15 @@ impl Shelf {
             Keeper::Author => {
                 format!("if the change is meant, run `claw update{name}` to pin it")
             }
-            Keeper::Cache => format!("delete {} and run `claw check` again", place.display()),
+            Keeper::Cache => String::new(),
         };
-        let shown = match place.strip_prefix(&self.root) {
-            Ok(inside) => inside.display().to_string(),
-            Err(_) => match (&package.origin, keeper) {
-                (Origin::Path(path), Keeper::Author) => path.clone(),
-                _ => place.display().to_string(),
-            },
+        let shown = match (&package.origin, keeper) {
+            (_, Keeper::Cache) => "the cache".to_string(),
+            (Origin::Path(path), Keeper::Author) => path.clone(),
+            _ => place.strip_prefix(&self.root).unwrap_or(place).display().to_string(),
         };
-        mismatch(package, &shown).help(format!("{}\n{remedy}", digests(expected, found)))
+        mismatch(package, &shown)
+            .help(format!("{}\n{remedy}", digests(expected, found)).trim_end().to_string())
     }
 }
 

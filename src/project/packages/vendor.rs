@@ -27,14 +27,12 @@ pub(super) fn place(project: &Path, root: &str) -> PathBuf {
 /// When a package cannot be had, or `vendor/` holds something else.
 pub fn vendor(project: &Project) -> Result<Vec<String>, PackageError> {
     let lock = Lock::read(&project.root)?;
+    // What is in vendor/ already needs no network, but it may be damaged.
+    let (here, elsewhere) = (Shelf::of(project, true), Shelf::without_vendor(project));
     for name in project.packages.keys() {
-        if !lock.project.contains_key(name) {
-            return Err(PackageError::not_pinned(format!(
-                "claw.lock does not pin the package `{name}`"
-            ))
-            .help("run `claw update` first"));
-        }
+        here.pinned(name)?;
     }
+    let needed = lock.needed(&project.packages.keys().map(String::as_str).collect());
     let folder = project.root.join(FOLDER);
     let ours = folder.join(MARK).is_file();
     let empty = std::fs::read_dir(&folder).map_or(true, |mut entries| entries.next().is_none());
@@ -51,9 +49,8 @@ pub fn vendor(project: &Project) -> Result<Vec<String>, PackageError> {
         "Copies of this project's packages, written by `claw vendor`. Do not edit them.\n\n"
             .to_string();
     let mut copied = Vec::new();
-    // What is in vendor/ already needs no network, but it may be damaged.
-    let (here, elsewhere) = (Shelf::of(project, true), Shelf::without_vendor(project));
-    let mut sorted: Vec<_> = lock.packages.iter().collect();
+    let mut sorted: Vec<_> =
+        lock.packages.iter().filter(|(digest, _)| needed.contains(*digest)).collect();
     sorted.sort_by_key(|(digest, package)| root_of(package, digest));
     for (digest, package) in sorted {
         let content = here.content(digest).or_else(|_| elsewhere.content(digest))?;
