@@ -52,6 +52,7 @@ fn archives_that_leave_their_folder() {
         Said::Link("climb", "prompts/../../project"),
         Said::HardLink("passwd", "/etc/passwd"),
         Said::Pipe("pipe"),
+        Said::File("\u{1b}[2J.claw"),
     ] {
         std::fs::write(yard.path("evil.tar"), archive(&said)).expect("an archive");
         told.push_str(&yard.refused("project", &["add", "evil", "--archive", "../evil.tar"]));

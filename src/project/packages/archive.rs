@@ -6,7 +6,7 @@
 
 use std::io::Read;
 
-use super::content::{Content, MAX_BYTES, MAX_FILES, Piece, too_large};
+use super::content::{Content, MAX_BYTES, MAX_FILES, Piece, is_plain, too_large};
 
 /// The most bytes that a packed archive may have.
 pub(super) const MAX_PACKED: u64 = 128 << 20;
@@ -43,6 +43,7 @@ fn unpack_within(packed: &[u8], limit: u64) -> Result<Content, String> {
         let mut entry = entry.map_err(damaged)?;
         let path = String::from_utf8(entry.path_bytes().into_owned())
             .map_err(|_| "a name in it is not UTF-8".to_string())?;
+        is_plain(&path)?;
         let kind = entry.header().entry_type();
         if kind.is_pax_global_extensions() {
             continue;

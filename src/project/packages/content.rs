@@ -247,6 +247,7 @@ fn parts(path: &str) -> impl DoubleEndedIterator<Item = &str> {
 
 /// Refuses a path that is not plainly one below the package.
 fn is_inside(path: &str) -> Result<(), String> {
+    is_plain(path)?;
     if path.starts_with('/') {
         return Err(format!("{path} is an absolute path"));
     }
@@ -254,11 +255,17 @@ fn is_inside(path: &str) -> Result<(), String> {
         match part {
             ".." => return Err(format!("{path} leads out of it")),
             "" | "." => return Err(format!("`{path}` is no path of a file")),
-            part if part.chars().any(|c| c.is_control() || c == '\\') => {
-                return Err(format!("{path:?} holds a character that no path should"));
-            }
             _ => {}
         }
+    }
+    Ok(())
+}
+
+/// Refuses characters that would act on the terminal of who reads a message about the path, or
+/// that other systems take for the end of a folder's name.
+pub(super) fn is_plain(path: &str) -> Result<(), String> {
+    if path.chars().any(|c| c.is_control() || c == '\\') {
+        return Err(format!("{path:?} holds a character that no path should"));
     }
     Ok(())
 }
@@ -268,6 +275,7 @@ fn is_inside(path: &str) -> Result<(), String> {
 /// A link may climb (`../`) at most to the package and then only descend. Since that holds for every
 /// link, no chain of them leaves either: each climbs from the folder in which it really stands.
 fn link_stays(path: &str, target: &str) -> Result<(), String> {
+    is_plain(target)?;
     let depth = path.matches('/').count();
     let mut climbed = 0;
     let mut descends = false;
@@ -363,6 +371,7 @@ mod tests {
         assert!(link("a/b", "..").is_ok());
         assert!(link("a/b", "../../c").is_err());
         assert!(link("b", "/etc/passwd").is_err());
+        assert!(link("b", "a\u{1b}[2J").is_err_and(|why| !why.contains('\u{1b}')));
         assert!(link("b", "a/../../c").is_err());
         // Through the link x/y/l, which is the package itself, this would climb out of it.
         assert!(link("e", "x/y/l/../secret").is_err());

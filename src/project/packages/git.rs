@@ -7,7 +7,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use super::content::{Content, MAX_BYTES, MAX_FILES, Piece, too_large};
+use super::content::{Content, MAX_BYTES, MAX_FILES, Piece, is_plain, too_large};
 use super::download::may_reach;
 use super::error::PackageError;
 
@@ -73,6 +73,7 @@ fn read(repository: &Path, commit: &str) -> Result<Content, String> {
         let [mode, _, object, bytes] = head[..] else {
             return Err(format!("git listed {path} in a way that is not known"));
         };
+        is_plain(path)?;
         if mode == "160000" {
             return Err(format!(
                 "{path} is a submodule; name that repository in claw.toml's [packages] instead"

@@ -18,6 +18,7 @@ pub fn check_name(name: &str) -> Result<(), PackageError> {
             && part.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-')
     };
     if parts.len() > 2 || !parts.iter().all(is_word) {
+        let name = name.escape_debug();
         return Err(PackageError::unusable(format!("`{name}` cannot be the name of a package"))
             .help("write `finance` or `acme/finance`: letters, digits, `_` and `-`"));
     }
@@ -48,7 +49,7 @@ impl FromStr for Version {
 
     fn from_str(text: &str) -> Result<Version, PackageError> {
         let bad = || {
-            PackageError::unusable(format!("`{text}` is no version"))
+            PackageError::unusable(format!("`{}` is no version", text.escape_debug()))
                 .help("a version is three numbers: `1.2.0`, or `1.2.0-rc.1` before it is final")
         };
         let (numbers, before) = match text.split_once('-') {

@@ -15,7 +15,7 @@ use super::content::Content;
 use super::download::bytes;
 use super::error::PackageError;
 use super::lock::{Lock, Locked, Pin};
-use super::names::check_name;
+use super::names::{Version, check_name};
 use super::origin::{Asker, Origin};
 use super::{cache, git, registry};
 
@@ -162,7 +162,7 @@ impl Visit<'_> {
         let own_name = settings.project.name.filter(|own| check_name(own).is_ok());
         let locked = Locked {
             name: own_name.unwrap_or_else(|| name.to_string()),
-            version: settings.project.version,
+            version: settings.project.version.filter(|own| own.parse::<Version>().is_ok()),
             origin: origin.clone(),
             commit: fetched.commit,
             packages,
