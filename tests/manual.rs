@@ -250,3 +250,34 @@ fn the_library_is_documented() {
     }
     assert!(missing.is_empty(), "{}", missing.join("\n"));
 }
+
+/// Documentation is no part of a key: the library without a comment in it is the same library.
+#[test]
+fn documentation_changes_no_key() {
+    let entry = "pipelines/quickstart.claw";
+    let pipeline = std::fs::read_to_string(checkout().join(entry)).unwrap();
+    let bare = |text: &str| -> String {
+        let lines = text.lines().filter(|line| !line.trim_start().starts_with("//"));
+        lines.map(|line| format!("{line}\n")).collect()
+    };
+    let keys = |write: &dyn Fn(&str) -> String| -> Vec<(String, String)> {
+        let mut sources = sources().file(entry, write(&pipeline));
+        for (path, text) in library() {
+            sources = sources.file(&path, write(&text));
+        }
+        let checked = load(entry, &sources);
+        let program = checked.program.unwrap();
+        let pipeline = bind(&program, &Default::default(), &sources).unwrap();
+        let key = |expr: &claw::lang::Expr| {
+            let mut hasher = claw::store::KeyHasher::new("test");
+            expr.hash_into(&mut hasher, &mut Vec::new(), &mut |hasher, stage| {
+                hasher.text(stage);
+            });
+            hasher.finish().to_string()
+        };
+        pipeline.stages.iter().map(|stage| (stage.name.clone(), key(&stage.expr))).collect()
+    };
+    let documented = keys(&|text| text.to_string());
+    assert!(documented.len() > 10);
+    assert_eq!(documented, keys(&bare));
+}

@@ -89,6 +89,8 @@ struct Item {
     outputs: Vec<String>,
     named_by: Vec<To>,
     source: Option<Shown>,
+    /// Whether the source is what one comes for, and is shown at once.
+    open: bool,
     line: usize,
 }
 
@@ -186,15 +188,16 @@ impl Site<'_> {
     fn doc(&self, scope: Option<&Outline>, root: &str, text: &str, deeper: usize) -> Shown {
         let find = |name: &str| Some(format!("{root}{}", self.find(scope, name)?));
         let address = |to: &str| manual_address(root, to);
-        let context = Context { find: &find, address: &address, deeper, anchors: false };
+        let context =
+            Context { find: &find, address: &address, deeper, anchors: false, links: true };
         Shown::from_safe_string(markdown::html(text, &context).0)
     }
 
     fn line(&self, scope: Option<&Outline>, root: &str, text: &str) -> Shown {
-        // A line that is a link as a whole cannot hold another one.
         let find = |name: &str| Some(format!("{root}{}", self.find(scope, name)?));
         let address = |to: &str| manual_address(root, to);
-        let context = Context { find: &find, address: &address, deeper: 0, anchors: false };
+        let context =
+            Context { find: &find, address: &address, deeper: 0, anchors: false, links: true };
         Shown::from_safe_string(markdown::line(text, &context))
     }
 
@@ -265,8 +268,11 @@ impl Site<'_> {
                 to(module, name, text)
             });
         let is_test = item.kind == DeclaredKind::Test;
-        // An operator and a type are all in their signature.
-        let source = !matches!(item.kind, DeclaredKind::Operator | DeclaredKind::Type);
+        // These are all in their signature.
+        let source = !matches!(
+            item.kind,
+            DeclaredKind::Operator | DeclaredKind::Type | DeclaredKind::Parameter
+        );
         Item {
             id: if is_test { format!("test-{place}") } else { item.name.clone() },
             name: item.name.clone(),
@@ -280,6 +286,7 @@ impl Site<'_> {
             outputs: item.outputs.clone(),
             named_by: named_by.collect(),
             source: source.then(|| self.code(outline, root, &item.name, &item.source)),
+            open: matches!(item.kind, DeclaredKind::Stage | DeclaredKind::Constant),
             line: item.line,
         }
     }
@@ -314,7 +321,8 @@ impl Site<'_> {
     fn manual(&self) -> (Shown, Vec<Heading>) {
         let find = |name: &str| self.find(None, name);
         let address = |to: &str| manual_address("", to);
-        let context = Context { find: &find, address: &address, deeper: 0, anchors: true };
+        let context =
+            Context { find: &find, address: &address, deeper: 0, anchors: true, links: true };
         let (html, headings) = markdown::html(MANUAL, &context);
         (Shown::from_safe_string(html), headings)
     }

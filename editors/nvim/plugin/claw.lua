@@ -28,6 +28,11 @@ if found then
   return
 end
 
+-- Before 0.8 there is no way to start a server by hand: colours only.
+if not vim.lsp.start then
+  return
+end
+
 vim.api.nvim_create_autocmd("FileType", {
   pattern = "claw",
   callback = function(event)

@@ -9,20 +9,21 @@ syn keyword clawKeyword accept and as assert def else extern for given if in let
 syn keyword clawConstant false null true
 syn keyword clawType Agent Checkpoint Digest Dir File Json Model Sandbox bool bytes duration float int money percent str
 syn match clawType "\<[A-Z][A-Za-z0-9_]*\>"
-syn match clawFunction "\<[a-z_][A-Za-z0-9_]*\ze("
 syn match clawDefinition "\%(\<def\s\+\)\@<=[A-Za-z_][A-Za-z0-9_]*"
 syn match clawLabel "\<[A-Za-z_][A-Za-z0-9_]*\ze\s*:"
 syn match clawField "\.\@1<=[A-Za-z_][A-Za-z0-9_]*"
+syn match clawFunction "\<[a-z_][A-Za-z0-9_]*\ze("
 syn match clawOperator "->\|[=!<>]=\|\.\.=\?\|[-+*%<>=?|]"
 
 syn match clawNumber "\<\d[0-9_]*\%(\.\d[0-9_]*\)\?\%([eE][+-]\?\d[0-9_]*\|KiB\|MiB\|GiB\|TiB\|kB\|MB\|GB\|TB\|B\|ms\|s\|m\|h\|d\)\?\>"
 syn match clawNumber "\<\d[0-9_]*\%(\.\d[0-9_]*\)\?%"
 syn match clawNumber "\$\d[0-9_]*\%(\.\d[0-9_]*\)\?"
 
-syn match clawEscape contained "\\\%([ntr\\\"]\|u{\x\{1,6}}\)"
-syn match clawEscape contained "{{\|}}"
 syn region clawHole contained matchgroup=clawDelimiter start="{" end="}" contains=TOP
 syn region clawBraces contained transparent start="{" end="}" contains=TOP containedin=clawHole
+" Behind the holes, so that doubled braces are no hole.
+syn match clawEscape contained "\\\%([ntr\\\"]\|u{\x\{1,6}}\)"
+syn match clawEscape contained "{{\|}}"
 syn region clawString start=+"+ skip=+\\.+ end=+"\|$+ contains=clawHole,clawEscape,@Spell
 syn region clawString start=+"""+ end=+"""+ contains=clawHole,clawEscape,@Spell
 syn region clawRawString start=+\<r"+ end=+"\|$+

@@ -24,11 +24,20 @@ pub(super) struct Writer<'p> {
     headings: Vec<Heading>,
     /// How often each heading's place was taken.
     ids: BTreeMap<String, usize>,
+    /// Levels of the headings that enclose this place. Levels that the text skips are not skipped on
+    /// the page.
+    above: Vec<usize>,
 }
 
 impl<'p> Writer<'p> {
     pub(super) fn new(context: &'p Context<'p>) -> Writer<'p> {
-        Writer { context, out: String::new(), headings: Vec::new(), ids: BTreeMap::new() }
+        Writer {
+            context,
+            out: String::new(),
+            headings: Vec::new(),
+            ids: BTreeMap::new(),
+            above: Vec::new(),
+        }
     }
 
     pub(super) fn finish(self) -> (String, Vec<Heading>) {
@@ -81,7 +90,9 @@ impl<'p> Writer<'p> {
 
     fn heading(&mut self, level: usize, text: &str) {
         let shown = inline::html(text, self.context, 0);
-        let tag = (level + self.context.deeper).min(6);
+        self.above.retain(|above| *above < level);
+        self.above.push(level);
+        let tag = (self.context.deeper + self.above.len()).min(6);
         if !self.context.anchors {
             self.out.push_str(&format!("<h{tag}>{shown}</h{tag}>\n"));
             return;

@@ -25,7 +25,7 @@ pub(super) fn html(text: &str, context: &Context<'_>, depth: usize) -> String {
             '`' => code(rest, context),
             '*' | '_' if depth < MAX_DEPTH => emphasis(rest, before, context, depth),
             '[' if depth < MAX_DEPTH => link(rest, context, depth),
-            '<' => bare_link(rest),
+            '<' => bare_link(rest, context.links),
             _ => None,
         };
         match form {
@@ -141,9 +141,15 @@ fn link(rest: &str, context: &Context<'_>, depth: usize) -> Option<(usize, Strin
     let behind = &inner[end + 1..];
     if let Some(target) = behind.strip_prefix('(') {
         let close = target.find(')')?;
-        let address = target_of(&target[..close], context)?;
-        let shown = html(text, context, MAX_DEPTH.max(depth));
+        // There is no link in a link.
+        let inside = Context { find: &|_| None, address: &|_| None, links: false, ..*context };
+        let shown = html(text, &inside, depth + 1);
         let taken = 1 + end + 1 + 1 + close + 1;
+        let target = &target[..close];
+        let Some(address) = target_of(target, context) else {
+            // A document that the site does not have; anything else is no link at all.
+            return (!target.contains(':')).then_some((taken, shown));
+        };
         return Some((taken, format!("<a href=\"{}\">{shown}</a>", escape(&address))));
     }
     let name = text.trim_matches('`');
@@ -165,7 +171,7 @@ fn target_of(target: &str, context: &Context<'_>) -> Option<String> {
     (context.address)(target)
 }
 
-fn bare_link(rest: &str) -> Option<(usize, String)> {
+fn bare_link(rest: &str, links: bool) -> Option<(usize, String)> {
     let inner = reach(&rest[1..]);
     let end = inner.find('>')?;
     let target = &inner[..end];
@@ -174,5 +180,6 @@ fn bare_link(rest: &str) -> Option<(usize, String)> {
         return None;
     }
     let target = escape(target);
-    Some((1 + end + 1, format!("<a href=\"{target}\">{target}</a>")))
+    let shown = if links { format!("<a href=\"{target}\">{target}</a>") } else { target };
+    Some((1 + end + 1, shown))
 }

@@ -19,6 +19,8 @@ pub(super) struct Context<'p> {
     /// Whether headings are places that a link can lead to. Names on the page are places too, so
     /// this is for pages of text alone.
     pub(super) anchors: bool,
+    /// Whether there may be links: there are none in a link's own text.
+    pub(super) links: bool,
 }
 
 /// A heading, for a table of contents.
@@ -87,7 +89,8 @@ mod tests {
             _ => None,
         };
         let address = |to: &str| (to == "errors").then(|| "../errors.html".to_string());
-        let context = Context { find: &find, address: &address, deeper: 1, anchors: true };
+        let context =
+            Context { find: &find, address: &address, deeper: 1, anchors: true, links: true };
         html(text, &context).0
     }
 
@@ -115,6 +118,10 @@ mod tests {
             ),
             ("[a](javascript:alert(1)) <b>", "<p>[a](javascript:alert(1)) &lt;b&gt;</p>\n"),
             ("a \\* b * c", "<p>a * b * c</p>\n"),
+            ("### A\n\n### B", "<h2 id=\"a\">A</h2>\n<h2 id=\"b\">B</h2>\n"),
+            ("[a](other.md)", "<p>a</p>\n"),
+            ("[`imagine`](https://x)", "<p><a href=\"https://x\"><code>imagine</code></a></p>\n"),
+            ("[<https://y>](https://x)", "<p><a href=\"https://x\">https://y</a></p>\n"),
         ];
         for (text, expected) in cases {
             assert_eq!(shown(text), expected, "{text}");
