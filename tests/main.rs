@@ -25,6 +25,7 @@ mod keys;
 mod learn;
 mod manual;
 mod packages;
+mod lsp;
 mod quickstart;
 mod rooms;
 mod sandbox;

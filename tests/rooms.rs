@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use crate::project::checkout;
 
 /// Rooms from the top of the house to its ground; each imports only rooms below it.
-const ROOMS: [&str; 13] = [
+const ROOMS: [&str; 14] = [
     "cli",
+    "lsp",
     "doc",
     "operators",
     "agent",

@@ -107,6 +107,8 @@ Examples:
     Vendor(Vendor),
     /// Publish a package into a registry, which is a plain folder
     Publish(Publish),
+    /// Serve an editor: the language server, on standard input and output
+    Lsp,
 }
 
 /// A pipeline and its parameters.

@@ -11,6 +11,7 @@ mod graph;
 mod line_diff;
 mod load;
 mod new;
+mod lsp;
 mod outputs;
 mod plan;
 mod print;
@@ -135,6 +136,7 @@ pub fn main() -> ExitCode {
         Command::Update(args) => update::update(&args),
         Command::Vendor(args) => vendor::vendor(&args),
         Command::Publish(args) => publish::publish(&args),
+        Command::Lsp => lsp::lsp(),
     };
     match ended {
         Ok(exit) => exit.into(),

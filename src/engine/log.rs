@@ -8,7 +8,7 @@
 //! ```
 
 use std::fs::{File, OpenOptions};
-use std::io::Write;
+use std::io::{BufRead, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -230,4 +230,17 @@ pub fn read_run(store: &Path, id: &str, with_events: bool) -> Option<RunRecord> 
         Vec::new()
     };
     Some(RunRecord { info, stages, events })
+}
+
+/// How the stages of a run ended so far, without its rows: what a long log is asked for most.
+pub fn read_stage_ends(store: &Path, id: &str) -> Vec<Event> {
+    let Ok(file) = File::open(store.join("runs").join(id).join("events.jsonl")) else {
+        return Vec::new();
+    };
+    let lines = std::io::BufReader::new(file).lines().map_while(Result::ok);
+    // The kind stands first in every line, so that most lines need not be parsed.
+    lines
+        .filter(|line| line.starts_with(r#"{"event":"stage_"#))
+        .filter_map(|line| serde_json::from_str(&line).ok())
+        .collect()
 }

@@ -18,7 +18,7 @@ pub use board::{Board, Count, Line, State};
 pub use call::{Limits, Operators};
 pub use evaluate::{Caller, Rows, Scope, Stop, evaluate, filter, flatten};
 pub use forecast::{Forecast, forecast};
-pub use log::{Event, RunInfo, RunLog, RunRecord, StageRecord, read_run, run_ids};
+pub use log::{Event, RunInfo, RunLog, RunRecord, StageRecord, read_run, read_stage_ends, run_ids};
 pub use operator::{Args, CallError, Cancel, Context, Kind, Operator, Pool, Tell, read_value};
 pub use output::Place;
 pub use run::{Ended, Engine};

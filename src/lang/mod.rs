@@ -18,6 +18,7 @@ mod eval;
 mod fold;
 mod format;
 mod outline;
+mod index;
 mod policy;
 mod program;
 mod render;
@@ -30,7 +31,9 @@ mod value;
 mod walk;
 
 pub use bind::{Secrets, bind, secrets};
-pub use check::{Checked, MAX_ATTEMPTS, load};
+pub use check::{
+    Checked, MAX_ATTEMPTS, builtin_types, load, load_with_index, policy_names, stands_for,
+};
 pub use codes::{codes, explain};
 pub use diagnostic::{Diagnostic, Severity};
 pub use eval::{
@@ -41,6 +44,10 @@ pub use format::format;
 pub use outline::{
     Argument, Declared, DeclaredKind, Field, Link, Linked, Outline, UsedModule, outline,
 };
+pub use index::{
+    ArgumentSite, CallSite, Declaration, DeclarationKind, Index, IndexedFile, Member, PolicySite,
+    Receiver, RecordSite, Signature, SignatureArgument,
+};
 pub use policy::{CacheUse, OnError, Policy, Resources};
 pub use program::{
     Assert, BinaryOp, Call, Expr, ExprKind, For, Function, Given, Output, Param, Pipeline, Program,
@@ -48,6 +55,7 @@ pub use program::{
 };
 pub use render::render;
 pub use source::{FileId, MemorySources, SourceError, SourceMap, Sources, Span, package_root};
+pub use syntax::{is_declaration, is_name};
 pub use types::{RecordType, Type};
 pub use value::{BadValue, Table, Value};
 pub use walk::references;

@@ -28,7 +28,7 @@ fn words(words: &[&str]) -> Type {
 }
 
 /// The settings of `model` and `sandbox`: the first is always given.
-fn settings(name: &str) -> Vec<(&'static str, Type)> {
+pub(super) fn settings(name: &str) -> Vec<(&'static str, Type)> {
     match name {
         "model" => vec![
             ("name", Type::Str),

@@ -21,6 +21,7 @@ impl Checker<'_> {
             );
             return Self::unknown(span);
         };
+        self.note_row(span, &row);
         let mut result = make(ExprKind::Local(ROW.to_string()), row, span);
         for name in path {
             result = self.field_of(result, name, Span { end: name.span.end, ..span });

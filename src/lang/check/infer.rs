@@ -90,11 +90,13 @@ impl<'w> Checker<'w> {
     /// The expression, checked. `hint` is the type that is asked for, if any; whether it is met is
     /// for [`Checker::fit`] to say.
     pub(super) fn expr(&mut self, expr: &ast::Expr, hint: Option<&Type>) -> Expr {
-        let checked = self.anything(expr, hint);
-        self.there(expr, checked)
+        let checked = self.typed(expr, hint);
+        let checked = self.there(expr, checked);
+        self.note(expr.span, hint, &checked.ty);
+        checked
     }
 
-    fn anything(&mut self, expr: &ast::Expr, hint: Option<&Type>) -> Expr {
+    fn typed(&mut self, expr: &ast::Expr, hint: Option<&Type>) -> Expr {
         use ast::ExprKind as A;
         let span = expr.span;
         let constant = |value: Value, ty: Type| make(ExprKind::Const(value), ty, span);

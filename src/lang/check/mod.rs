@@ -20,19 +20,23 @@ mod infer;
 mod literals;
 mod lookup;
 mod names;
+mod notes;
 mod operators;
 pub(super) mod order;
 mod policy;
 mod presence;
 mod resolve;
+mod survey;
 mod templates;
 mod tests;
 mod world;
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::diagnostic::{Diagnostic, Severity, did_you_mean, is_enough, listed, nearest, told};
 use super::fold::{Known, Nothing, fold};
+use super::index::Index;
 use super::program::{Expr, ExprKind, Output, Param, Program, SourceKind, Stage, Test};
 use super::source::{SourceError, SourceMap, Sources, Span};
 use super::stack::roomy;
@@ -41,14 +45,16 @@ use super::types::Type;
 use super::value::Value;
 
 use infer::{Checker, Place};
+use notes::Notes;
 use order::order;
 use world::{GlobalKind, World};
 
 pub use attempts::MAX_ATTEMPTS;
 pub(super) use fit::noun;
 pub(super) use given::given;
-pub(super) use templates::read_template;
 pub(super) use names::Names;
+pub use survey::{builtin_types, policy_names, stands_for};
+pub(super) use templates::read_template;
 pub(super) use world::joined;
 
 /// What checking a program came to.
@@ -65,12 +71,27 @@ pub struct Checked {
 /// Reads and checks the program whose entry is the file `entry`, such as
 /// `pipelines/quickstart.claw`. Parameters stay free; [`super::bind`] gives them values.
 pub fn load(entry: &str, sources: &dyn Sources) -> Checked {
-    roomy(|| loaded(entry, sources))
+    roomy(|| load_noting(entry, sources, None).0)
 }
 
-fn loaded(entry: &str, sources: &dyn Sources) -> Checked {
+/// As [`load`], and leaves an [`Index`] of what stands where; also of a program with errors, as far
+/// as it can be understood.
+pub fn load_with_index(entry: &str, sources: &dyn Sources) -> (Checked, Index) {
+    roomy(|| {
+        let (checked, world) = load_noting(entry, sources, Some(RefCell::default()));
+        let index = survey::survey(world);
+        (checked, index)
+    })
+}
+
+fn load_noting(
+    entry: &str,
+    sources: &dyn Sources,
+    notes: Option<RefCell<Notes>>,
+) -> (Checked, World) {
     let mut found = Vec::new();
     let (mut world, readable) = world::load(entry, sources, &mut found);
+    world.notes = notes;
     let mut program = None;
     if readable {
         program = Some(check(&mut world, sources, &mut found));
@@ -82,7 +103,8 @@ fn loaded(entry: &str, sources: &dyn Sources) -> Checked {
     found.dedup();
     let failed = found.iter().any(|diagnostic| diagnostic.severity == Severity::Error);
     let found = told(found);
-    Checked { program: program.filter(|_| !failed), diagnostics: found, sources: world.sources }
+    let program = program.filter(|_| !failed);
+    (Checked { program, diagnostics: found, sources: world.sources.clone() }, world)
 }
 
 fn check(world: &mut World, sources: &dyn Sources, found: &mut Vec<Diagnostic>) -> Program {
@@ -115,8 +137,9 @@ fn check(world: &mut World, sources: &dyn Sources, found: &mut Vec<Diagnostic>) 
                 .help(format!("add `output {}`", stage.name)),
         );
     }
-    let sources = world.sources.clone();
-    Program { params, stages, outputs, tests, doc: ast.doc.clone(), sources }
+    let (sources, doc) = (world.sources.clone(), ast.doc.clone());
+    world.modules[0].ast = ast;
+    Program { params, stages, outputs, tests, doc, sources }
 }
 
 fn stages(world: &mut World, ast: &ast::Module, found: &mut Vec<Diagnostic>) -> Vec<Stage> {

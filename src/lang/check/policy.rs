@@ -9,7 +9,7 @@ use crate::lang::value::Value;
 
 use super::infer::{Checker, Place, ROW};
 
-const POLICIES: &[&str] = &[
+pub(super) const POLICIES: &[&str] = &[
     "retries",
     "backoff",
     "timeout",

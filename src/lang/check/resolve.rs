@@ -69,7 +69,7 @@ pub(super) fn types(
 }
 
 /// The types that the language itself knows.
-const TYPES: &[(&str, Type)] = &[
+pub(super) const TYPES: &[(&str, Type)] = &[
     ("Agent", Type::Agent),
     ("Checkpoint", Type::Checkpoint),
     ("Digest", Type::Digest),

@@ -1,6 +1,6 @@
 //! The files of a program: finding, reading and parsing them.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -10,6 +10,7 @@ use crate::lang::source::{SourceError, SourceMap, Sources, Span, package_root};
 use crate::lang::syntax::{self, ast};
 use crate::lang::types::Type;
 
+use super::notes::Notes;
 use super::order::{LABELLED, drawn, in_one_line, order};
 
 /// The module whose operators need no `use`.
@@ -31,6 +32,8 @@ pub(super) struct World {
     /// How many parts constants have added to the program so far: they are written out wherever
     /// they are named.
     pub(super) inlined: Cell<usize>,
+    /// What is noted for an index, when one was asked for.
+    pub(super) notes: Option<RefCell<Notes>>,
 }
 
 /// One file.

@@ -97,6 +97,16 @@ pub(crate) fn lone_expression(
     }
 }
 
+/// Whether a text is one declaration that parses.
+pub fn is_declaration(text: &str) -> bool {
+    nesting::too_deep(text).is_none() && parse(Rule::lone_item, text, FileId(0), 0).is_ok()
+}
+
+/// Whether a text is a name that a declaration may have.
+pub fn is_name(text: &str) -> bool {
+    parse(Rule::name, text, FileId(0), 0).is_ok_and(|pairs| pairs.as_str() == text)
+}
+
 /// The parts of a pair that carry meaning: punctuation and comments are left out.
 pub(super) fn parts<'i>(pair: Pair<'i, Rule>) -> impl Iterator<Item = Pair<'i, Rule>> {
     pair.into_inner().filter(|part| {

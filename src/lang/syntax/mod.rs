@@ -13,6 +13,7 @@ mod literal;
 mod nesting;
 mod parser;
 
+pub use build::{is_declaration, is_name};
 pub(crate) use build::{lone_expression, module};
 pub(crate) use concrete::concrete;
 pub(crate) use parser::Rule;
