@@ -117,7 +117,7 @@ fn going_places() {
     session.references("house.claw", "type Si|de");
     session.references("house.claw", "\"ri|ght\"\n");
     session.references("people.claw", "stage fo|lk");
-    session.references("house.claw", "people wh|ere");
+    session.references("house.claw", "peo|ple where");
     insta::with_settings!({filters => vec![(r"library/\d+\.\d+\.\d+", "library/<version>")]}, {
         insta::assert_snapshot!(session.end());
     });

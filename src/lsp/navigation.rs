@@ -32,12 +32,12 @@ pub(super) fn references(
     let view = workspace.view(&asked.text_document_position_params)?;
     let (place, _) = view.program.index.at(view.file, view.offset)?;
     let named = Named::find(workspace, &view, place);
-    let declared = asked.context.include_declaration.then_some(named.declared).flatten();
-    let mut locations = Vec::new();
-    for (program, span) in named.uses.values().chain(&declared) {
-        locations.extend(workspace.location(program, *span));
+    let mut uses = named.uses;
+    if let (true, Some((program, span))) = (asked.context.include_declaration, named.declared) {
+        uses.insert((program.name(span.file).to_string(), span.start), (program, span));
     }
-    Some(locations)
+    let places = uses.values().filter_map(|(program, span)| workspace.location(program, *span));
+    Some(places.collect())
 }
 
 /// A place in a program, one of several that may read the same file.

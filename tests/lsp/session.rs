@@ -135,12 +135,17 @@ impl Session {
         self.diagnostics(file);
     }
 
-    /// Waits for the diagnostics of the file's last version.
+    /// Waits for the diagnostics of the file's last version and of all others: what is asked after
+    /// them is answered after them.
     fn diagnostics(&mut self, file: &str) {
         let (uri, version) = (self.uri(file), self.texts[file].0);
+        let mut after = None;
         loop {
             let message = self.receive();
             let params = &message["params"];
+            if after.is_some() && message["id"] == json!(after) {
+                return;
+            }
             if message["method"] != "textDocument/publishDiagnostics" {
                 self.notifications.push(message);
                 continue;
@@ -161,7 +166,7 @@ impl Session {
                 self.line(&format!("  {name}: nothing is wrong"));
             }
             if params["uri"] == json!(uri) && params["version"] == json!(version) {
-                return;
+                after = Some(self.begin("textDocument/hover", json!({})));
             }
         }
     }

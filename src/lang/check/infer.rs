@@ -168,6 +168,7 @@ impl<'w> Checker<'w> {
         declared: Option<(Span, String)>,
     ) -> Expr {
         let Err(why) = fits(&expr.ty, wanted, vars) else {
+            self.note_fit(&expr.ty, wanted);
             return coerced(expr, wanted);
         };
         let given = expr.ty.clone();

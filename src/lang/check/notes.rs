@@ -4,9 +4,10 @@
 //! unless somebody asked for an index, so that a plain check pays for a test of an `Option` only.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use crate::lang::source::Span;
-use crate::lang::types::Type;
+use crate::lang::types::{RecordType, Type};
 
 use super::infer::Checker;
 
@@ -17,6 +18,32 @@ pub(super) struct Notes {
     pub(super) types: HashMap<Span, (Type, Option<Type>)>,
     /// The row that a path such as `.a.b` starts from.
     pub(super) rows: HashMap<Span, Type>,
+    /// Record types without a name by their address, themselves (so that the address stays theirs)
+    /// and the type of a name that they stand for somewhere.
+    pub(super) stand_for: HashMap<usize, (Arc<RecordType>, Type)>,
+}
+
+impl Notes {
+    /// Notes which records without a name stand for one with a name, where a type fits another.
+    fn fit(&mut self, given: &Type, wanted: &Type) {
+        match (given, wanted) {
+            (Type::List(given), Type::List(wanted))
+            | (Type::Optional(given), Type::Optional(wanted)) => self.fit(given, wanted),
+            (given, Type::Optional(wanted)) => self.fit(given, wanted),
+            (Type::Record(of), Type::Record(record)) if of.name.is_none() => {
+                if record.name.is_some() {
+                    let known = (of.clone(), wanted.clone());
+                    self.stand_for.entry(Arc::as_ptr(of).addr()).or_insert(known);
+                }
+                for (name, wanted) in &record.fields {
+                    if let Some(given) = of.field(name) {
+                        self.fit(given, wanted);
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
 }
 
 impl Checker<'_> {
@@ -25,6 +52,13 @@ impl Checker<'_> {
     pub(super) fn note(&self, span: Span, hint: Option<&Type>, ty: &Type) {
         if let Some(notes) = &self.world.notes {
             notes.borrow_mut().types.insert(span, (ty.clone(), hint.cloned()));
+        }
+    }
+
+    /// Notes that a type was found to fit another.
+    pub(super) fn note_fit(&self, given: &Type, wanted: &Type) {
+        if let Some(notes) = &self.world.notes {
+            notes.borrow_mut().fit(given, wanted);
         }
     }
 

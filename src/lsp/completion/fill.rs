@@ -25,9 +25,7 @@ pub(super) fn offers(
             (Receiver::Module(None), _) => Vec::new(),
             // What stands before the dot does not parse just now: as it was when it last did.
             (Receiver::Value(Type::Unknown), Some(base)) => {
-                let last = workspace.last_whole(&view.path)?;
-                let of = last.index.item(mended.program.name(here.file), base)?;
-                names::fields(&last.index, &of.ty)
+                before_it_broke(workspace, view, mended, base).unwrap_or_default()
             }
             (Receiver::Value(ty), _) => names::fields(index, ty),
         };
@@ -52,6 +50,27 @@ pub(super) fn offers(
         }
     }
     arguments(index, mended)
+}
+
+/// The fields of a value, or of a row of one, as they were when the file last parsed whole.
+fn before_it_broke(
+    workspace: &Workspace,
+    view: &View,
+    mended: &Mended,
+    base: &str,
+) -> Option<Vec<Offer>> {
+    let last = &workspace.last_whole(&view.path)?.index;
+    let (program, here) = (&mended.program, mended.span);
+    let path = program.name(here.file);
+    if let Some(of) = last.item(path, base) {
+        return Some(names::fields(last, &of.ty));
+    }
+    let names = program.index.names_at(here.file, here.start);
+    let mut names = names.iter().rev().map(|place| &program.index.declarations[*place]);
+    let local = names.find(|of| of.name == base)?;
+    // `row in rows`
+    let rows = program.words(local.item).rsplit(' ').next()?;
+    Some(names::fields(last, last.item(path, rows)?.ty.item()?))
 }
 
 fn arguments(index: &Index, mended: &Mended) -> Option<(Vec<Offer>, bool)> {

@@ -1,5 +1,7 @@
 //! The third round: names in expressions.
 
+use std::sync::Arc;
+
 use crate::lang::index::{
     ArgumentSite, CallSite, DeclarationKind as K, Member, PolicySite, Receiver, RecordSite,
 };
@@ -225,7 +227,15 @@ impl Survey<'_> {
     }
 
     fn record(&mut self, module: usize, fields: &[(ast::Name, ast::Expr)], span: Span) {
-        let wanted = self.wanted_at(span);
+        let own_type = self.type_at(span);
+        let wanted = self.wanted_at(span).filter(|wanted| !self.index.fields_of(wanted).is_empty());
+        // What was not asked for where it stands may have been for what is made of it.
+        let wanted = wanted.or_else(|| match &own_type {
+            Type::Record(own) => {
+                self.notes.stand_for.get(&Arc::as_ptr(own).addr()).map(|(_, wanted)| wanted.clone())
+            }
+            _ => None,
+        });
         let names = fields.iter().map(|(name, _)| (name.text.clone(), name.span)).collect();
         self.index.records.push(RecordSite { span, wanted: wanted.clone(), fields: names });
         let mut own = Vec::new();
@@ -244,7 +254,12 @@ impl Survey<'_> {
         }
         // A record that no type asked for declares its fields itself.
         let names = fields.iter().map(|(name, _)| name.text.clone()).collect();
-        self.index.shapes.records_by_parts.entry((None, names)).or_insert(own);
+        let shapes = &mut self.index.shapes;
+        shapes.records_by_parts.entry((None, names)).or_insert_with(|| own.clone());
+        if let Type::Record(record) = &own_type {
+            shapes.records.entry(Arc::as_ptr(record).addr()).or_insert(own);
+            shapes.kept.push(own_type);
+        }
     }
 
     fn call(&mut self, module: usize, call: &ast::Call, span: Span) {
