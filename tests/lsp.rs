@@ -362,7 +362,7 @@ fn nonsense_is_answered_and_survived() {
         "((((".repeat(10_000),
         "\u{0}\"{{{\"".to_string(),
         "stage é = \"😀{".to_string(),
-        "stage x = 1\n".repeat(20_000),
+        "stage x = 1\n".repeat(3_000),
     ] {
         session.project.write("odd.claw", &text);
         session.open("odd.claw");
@@ -404,6 +404,46 @@ fn columns_are_counted_as_was_agreed() {
         assert!(hover["contents"]["value"].as_str().unwrap().contains("name: str"), "{hover}");
         session.end();
     }
+}
+
+/// Every name that the index knows is the name that stands there, and making an index changes
+/// nothing about what is found.
+#[test]
+fn the_index_knows_what_stands_where() {
+    let project = project();
+    project.write("examples/tasks.claw", include_str!("../examples/tasks.claw"));
+    let found = claw::project::Project::around(&project.path("")).expect("a project");
+    let objects = std::sync::Arc::new(claw::store::MemoryObjects::default());
+    let sources = found.sources(objects);
+    let entries = [
+        "people.claw",
+        "house.claw",
+        "examples/tasks.claw",
+        "pipelines/quickstart.claw",
+        "std/eval.claw",
+    ];
+    let mut count = 0;
+    for entry in entries {
+        let (checked, index) = claw::lang::load_with_index(entry, &sources);
+        assert_eq!(checked.diagnostics, claw::lang::load(entry, &sources).diagnostics, "{entry}");
+        for (span, target) in &index.references {
+            let of = &index.declarations[*target];
+            let text = &checked.sources.text(span.file)[span.start as usize..span.end as usize];
+            if of.kind != claw::lang::DeclarationKind::Module {
+                assert_eq!(text, of.name, "{entry} {span:?}");
+            }
+            count += 1;
+        }
+        for of in &index.declarations {
+            let unknown = of.ty == claw::lang::Type::Unknown;
+            let has_none = matches!(
+                of.kind,
+                claw::lang::DeclarationKind::Module | claw::lang::DeclarationKind::Alias
+            );
+            assert!(!unknown || has_none, "{entry}: {of:?}");
+        }
+    }
+    assert!(count > 300, "{count} references");
 }
 
 /// The way from a keystroke to its diagnostics in a file of 2,000 stages; prints what it takes.

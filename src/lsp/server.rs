@@ -29,6 +29,9 @@ use super::{
     tokens, transport,
 };
 
+/// How many requests that were taken back are kept in mind.
+const MAX_CANCELLED: usize = 1_000;
+
 /// Serves a connection until `exit`.
 pub(super) fn serve(connection: &Connection) -> Result<(), ServeError> {
     let (id, params) = connection.initialize_start()?;
@@ -177,6 +180,10 @@ impl Server<'_> {
     }
 
     fn note_cancelled(&mut self) {
+        // Those that were answered before they were taken back stay here; nobody asks for them.
+        if self.cancelled.len() > MAX_CANCELLED {
+            self.cancelled.clear();
+        }
         for message in &self.waiting {
             if let Message::Notification(of) = message
                 && of.method == "$/cancelRequest"

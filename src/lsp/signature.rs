@@ -96,7 +96,7 @@ fn active(program: &Program, file: FileId, call: &CallSite, offset: u32) -> Opti
                 .args
                 .iter()
                 .enumerate()
-                .position(|(i, arg)| !given(&arg.name) && !(i == 0 && first_taken))
+                .position(|(i, arg)| !(given(&arg.name) || i == 0 && first_taken))
         }
     };
     place.map(|place| place as u32)

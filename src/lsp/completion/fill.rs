@@ -87,7 +87,7 @@ fn arguments(index: &Index, mended: &Mended) -> Option<(Vec<Offer>, bool)> {
             call.args.iter().any(|arg| arg.name.as_ref().is_some_and(|(of, _)| of == name))
         };
         let slots = index.signatures[signature].args.iter().enumerate();
-        let free = slots.filter(|(at, slot)| !given(&slot.name) && !(*at == 0 && first_taken));
+        let free = slots.filter(|(at, slot)| !(given(&slot.name) || *at == 0 && first_taken));
         let offers = free.map(|(_, slot)| {
             let doc = slot.declaration.map_or("", |of| index.declarations[of].doc.as_str());
             // Where the name stands already, only it is replaced.
