@@ -20,7 +20,10 @@ pub(super) fn symbols(workspace: &mut Workspace, path: &Path) -> Option<Vec<Docu
 
 fn symbol(workspace: &Workspace, program: &Program, place: usize) -> DocumentSymbol {
     let of = &program.index.declarations[place];
-    let parts = program.index.declarations.iter().enumerate().filter(|(_, part)| {
+    // Only these have parts; a file of thousands of stages is not searched for each of them.
+    let is_made_of_parts = matches!(of.kind, K::Type | K::Def | K::Operator);
+    let all = if is_made_of_parts { program.index.declarations.as_slice() } else { &[] };
+    let parts = all.iter().enumerate().filter(|(_, part)| {
         part.parent == Some(place)
             && part.span.file == of.span.file
             && match of.kind {
