@@ -90,17 +90,10 @@ impl<'w> Checker<'w> {
     /// The expression, checked. `hint` is the type that is asked for, if any; whether it is met is
     /// for [`Checker::fit`] to say.
     pub(super) fn expr(&mut self, expr: &ast::Expr, hint: Option<&Type>) -> Expr {
-        let checked = self.typed(expr, hint);
-        let checked = self.there(expr, checked);
-        self.note(expr.span, hint, &checked.ty);
-        checked
-    }
-
-    fn typed(&mut self, expr: &ast::Expr, hint: Option<&Type>) -> Expr {
         use ast::ExprKind as A;
         let span = expr.span;
         let constant = |value: Value, ty: Type| make(ExprKind::Const(value), ty, span);
-        match &expr.kind {
+        let checked = match &expr.kind {
             A::Broken => Self::unknown(span),
             A::Null => constant(Value::Null, Type::Null),
             A::Bool(truth) => constant(Value::Bool(*truth), Type::Bool),
@@ -147,7 +140,10 @@ impl<'w> Checker<'w> {
             A::Call(call) => self.call(call, span),
             A::For(each) => self.for_each(each, span),
             A::Try(attempt) => self.try_expr(attempt, span),
-        }
+        };
+        let checked = self.there(expr, checked);
+        self.note(span, hint, &checked.ty);
+        checked
     }
 
     /// The expression under the type that is asked for. `what` names the asker, for the message:
