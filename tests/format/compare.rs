@@ -123,7 +123,7 @@ pub fn meaning(text: &str) -> Vec<String> {
             for stage in &pipeline.stages {
                 let upstream = |name: &str| Digest::of(name.as_bytes());
                 let key = stage_key(&stage.expr, &|_| 1, &upstream);
-                meaning.push(format!("{} {key:?}", stage.name));
+                meaning.push(format!("key of {}: {key:?}", stage.name));
             }
         }
         Err(found) => meaning.extend(found.iter().map(|one| one.message.clone())),

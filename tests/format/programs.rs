@@ -89,6 +89,10 @@ impl Program {
         comments_in: u32,
     ) -> String {
         let mut gap = String::new();
+        // Documentation takes all of its line.
+        if before.is_some_and(|before| before.starts_with("//")) {
+            gap.push('\n');
+        }
         if die % 24 < comments_in {
             for more in 0..=(die / 24 % 2) {
                 let number = self.comments.len();
@@ -119,9 +123,6 @@ impl Program {
         let free = before.is_none_or(opens) || after.is_none_or(closes);
         if gap.is_empty() && !free {
             gap.push(' ');
-        }
-        if before.is_some_and(|before| before.starts_with("//")) && !gap.contains('\n') {
-            gap.push('\n');
         }
         gap
     }
@@ -215,7 +216,11 @@ impl Writer {
         for _ in 0..1 + self.die(9) {
             self.doc();
             match self.die(12) {
-                0 | 1 => self.constant(),
+                0 | 1 => {
+                    let defs = std::mem::take(&mut self.defs);
+                    self.constant();
+                    self.defs = defs;
+                }
                 2 => self.parameter(),
                 3 => self.type_item(),
                 4 | 5 => self.def(),
@@ -250,11 +255,11 @@ impl Writer {
         self.numbers.push(name);
     }
 
-    /// A number that names nothing but constants.
+    /// A number that is known before anything runs.
     fn constant_number(&mut self, depth: u32) {
-        let row = std::mem::take(&mut self.row);
+        let (row, defs) = (std::mem::take(&mut self.row), std::mem::take(&mut self.defs));
         self.number(depth);
-        self.row = row;
+        (self.row, self.defs) = (row, defs);
     }
 
     fn parameter(&mut self) {
@@ -282,7 +287,7 @@ impl Writer {
         self.word(&name);
         self.word("=");
         match self.die(3) {
-            0 => self.say("\"one\" | \"two\" | \"three and some more words\""),
+            0 => self.say("\"one\" | \"two\" | \"three\""),
             _ => self.ty(3),
         }
     }
@@ -343,8 +348,10 @@ impl Writer {
             self.doc();
             self.constant();
         }
+        // A sign would go on with the last binding.
+        self.word("(");
         self.number(3);
-        self.word("}");
+        self.say(") }");
         (self.numbers, self.rows, self.row) = (known, rows, row);
         self.defs.push(name);
     }
@@ -439,7 +446,9 @@ impl Writer {
                 self.say("3 with told { let draft =");
                 self.number(depth - 1);
                 self.say("accept { n : draft + k , s : \"{told}\" } when draft > 1");
-                self.say("told = \"more than {draft}\" } }");
+                self.say("told =");
+                self.word("\"more than {draft}\"");
+                self.say("} }");
             }
             _ => {
                 self.word("[");
@@ -616,8 +625,7 @@ const POLICIES: &[&str] = &[
     "on_error : drop ~( at_most : 5% )",
     "timeout : 2m",
     "resources : { cpu : 1 , memory : 2GiB }",
-    "canary : 1_000",
-    "gate : .failed_share < 10%",
+    "canary : 1_000 , gate : .failed_share < 10%",
     "cache : refresh",
     "budget : $20",
 ];

@@ -25,10 +25,8 @@ pub(super) enum Kind<'t> {
     Break { blank: bool },
     /// A line one level further in.
     Nest(Box<Doc<'t>>),
-    /// On one line if it fits.
+    /// On one line if it fits and it need not break.
     Group(Box<Doc<'t>>, bool),
-    /// A group that ends with its closing bracket: opening bracket, inside, closing bracket.
-    Bracket(Box<[Doc<'t>; 3]>, bool),
     /// What keeps to its line where what stands before it can break instead.
     Stiff(Box<Doc<'t>>),
     /// One after the other.
@@ -54,6 +52,8 @@ struct Marks {
     inside: bool,
     /// It stands on several lines, whatever the width.
     tall: bool,
+    /// A bracket in it is open.
+    open: bool,
 }
 
 impl<'t> Doc<'t> {
@@ -113,10 +113,12 @@ impl<'t> Doc<'t> {
         Doc { kind: Kind::Nest(Box::new(self)), marks }
     }
 
-    /// On one line if it fits and no comment in it forbids it.
+    /// On one line if it fits and neither a comment nor an open bracket in it forbids it. A bracket
+    /// that breaks for want of room is open from then on, so the lines around it break for the one
+    /// as for the other.
     pub(super) fn group(self) -> Doc<'t> {
         let marks = self.marks;
-        Doc { kind: Kind::Group(Box::new(self), marks.inside), marks }
+        Doc { kind: Kind::Group(Box::new(self), marks.inside || marks.open), marks }
     }
 
     /// Keeps to its line where what stands before it can break instead.
@@ -125,16 +127,18 @@ impl<'t> Doc<'t> {
         Doc { kind: Kind::Stiff(Box::new(self)), marks }
     }
 
-    /// `inside` brings its own lines after `open` and before `close`.
+    /// A group from an opening to a closing bracket. `inside` brings its own lines after `open` and
+    /// before `close`.
     pub(super) fn bracket(open: Doc<'t>, inside: Doc<'t>, close: Doc<'t>, broken: bool) -> Doc<'t> {
         let marks = Marks {
-            nothing: false,
             starts: open.marks.starts,
             ends: close.marks.ends,
-            inside: false,
             tall: broken,
+            open: broken,
+            ..Marks::default()
         };
-        Doc { kind: Kind::Bracket(Box::new([open, inside, close]), broken), marks }
+        let whole = Doc::parts(vec![open, inside, close]);
+        Doc { kind: Kind::Group(Box::new(whole), broken), marks }
     }
 
     pub(super) fn parts(parts: Vec<Doc<'t>>) -> Doc<'t> {
@@ -147,6 +151,7 @@ impl<'t> Doc<'t> {
             marks.ends |= of.ends && place == last;
             marks.inside |= of.inside || (of.starts && place > 0) || (of.ends && place < last);
             marks.tall |= of.tall;
+            marks.open |= of.open;
         }
         Doc { kind: Kind::Parts(parts), marks }
     }

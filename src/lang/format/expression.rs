@@ -133,31 +133,39 @@ impl<'t> Layout<'_, 't> {
     }
 
     /// `for a in xs, b in ys where test { body }`: the head on one line, else each part of it on its
-    /// own, with the opening bracket below them.
+    /// own, with the opening bracket below them. A head of one part breaks inside of it.
     fn rows(self, nodes: &[Node]) -> Doc<'t> {
         let [head @ .., open, body, close] = nodes else {
             return self.phrase(nodes);
         };
         let mut phrase = Phrase::default();
-        let mut generators = 0;
+        let mut parts = 0;
         let mut head = head.iter();
         while let Some(node) = head.next() {
             match node.rule {
                 Rule::generator => {
-                    generators += 1;
-                    if generators == 1 {
+                    parts += 1;
+                    if parts == 1 {
                         phrase.spaced(self.doc(node));
                     } else {
                         phrase.tight(Doc::text(","));
                         phrase.below(Doc::parts(vec![Doc::line(), self.doc(node)]).nest());
                     }
                 }
-                Rule::where_word => phrase.below(self.clause(node, head.next())),
+                Rule::where_word => {
+                    parts += 1;
+                    phrase.below(self.clause(node, head.next()));
+                }
                 _ => phrase.spaced(self.doc(node)),
             }
         }
-        phrase.below(Doc::parts(vec![Doc::line(), self.word(open)]));
-        let head = phrase.doc().group();
+        let head = if parts > 1 {
+            phrase.below(Doc::parts(vec![Doc::line(), self.word(open)]));
+            phrase.doc().group()
+        } else {
+            phrase.spaced(self.word(open));
+            phrase.doc()
+        };
         let body = vec![self.item(body)];
         Doc::parts(vec![head, self.bracket(self.opened(open), body, close, Bracket::body())])
     }

@@ -54,10 +54,6 @@ impl<'t> Printer<'t> {
                 let broken = *must || (broken && !self.fits(Step { doc: inner, ..step }, open));
                 open.push(Step { indent, broken, doc: inner });
             }
-            Kind::Bracket(parts, must) => {
-                let broken = *must || (broken && !self.fits(step, open));
-                open.extend(parts.iter().rev().map(|doc| Step { indent, broken, doc }));
-            }
             Kind::Stiff(inner) => open.push(Step { doc: inner, ..step }),
             Kind::Parts(parts) => {
                 open.extend(parts.iter().rev().map(|doc| Step { doc, ..step }));
@@ -117,77 +113,40 @@ impl<'t> Printer<'t> {
 
     /// Whether a group fits on the line that is being written, with what follows it up to the next
     /// place where the line may break.
-    ///
-    /// A bracket in it that must break is no obstacle: what counts is the line up to the bracket
-    /// and the one that starts with its closing half.
     fn fits(&self, group: Step<'_, 't>, rest: &[Step<'_, 't>]) -> bool {
         let mut column =
             if self.breaks > 0 { self.indent } else { self.column + usize::from(self.space) };
         let mut rest = rest.iter().rev();
-        let mut inside = vec![Measured::Doc(Step { broken: false, ..group })];
-        let mut behind_group = false;
-        loop {
-            if column > WIDTH {
-                return false;
-            }
-            let step = match inside.pop() {
-                Some(Measured::Doc(step)) => step,
-                Some(Measured::LineStart(indent)) => {
-                    column = indent;
-                    continue;
-                }
-                None => match rest.next() {
-                    Some(step) => {
-                        behind_group = true;
-                        *step
-                    }
-                    None => return true,
-                },
+        let mut open = vec![Step { broken: false, ..group }];
+        while column <= WIDTH {
+            let Some(step) = open.pop().or_else(|| rest.next().copied()) else {
+                return true;
             };
-            let Step { indent, broken, doc } = step;
-            let mut push = |indent, broken, doc| {
-                inside.push(Measured::Doc(Step { indent, broken, doc }));
-            };
+            let Step { broken, doc, .. } = step;
             match &doc.kind {
                 Kind::Nothing => {}
-                Kind::Text(text) => {
-                    let (first, last) = match text.split_once('\n') {
-                        Some((first, rest)) => (first, rest.rsplit('\n').next()),
-                        None => (*text, None),
-                    };
-                    column += first.chars().count();
-                    if let (Some(last), true) = (last, column <= WIDTH) {
-                        column = last.chars().count();
+                Kind::Text(text) => match text.split_once('\n') {
+                    None => column += text.chars().count(),
+                    Some((first, _)) if column + first.chars().count() > WIDTH => return false,
+                    Some((_, more)) => {
+                        column = more.rsplit('\n').next().unwrap_or(more).chars().count();
                     }
-                }
+                },
                 Kind::Space => column += 1,
                 Kind::Line { .. } if broken => return true,
                 Kind::Line { flat, .. } => column += flat.len(),
                 Kind::Break { .. } | Kind::Above(_) | Kind::Behind(_) => return true,
-                Kind::Nest(inner) => push(indent + INDENT, broken, inner),
-                Kind::Group(inner, must) => push(indent, broken || *must, inner),
-                Kind::Stiff(inner) => push(indent, false, inner),
-                Kind::Bracket(parts, true) if !behind_group => {
-                    let [open, _, close] = &**parts;
-                    push(indent, false, close);
-                    inside.push(Measured::LineStart(indent));
-                    inside.push(Measured::Doc(Step { indent, broken: false, doc: open }));
+                Kind::Nest(inner) => open.push(Step { doc: inner, ..step }),
+                Kind::Group(inner, must) => {
+                    open.push(Step { doc: inner, broken: broken || *must, ..step });
                 }
-                Kind::Bracket(parts, must) => {
-                    parts.iter().rev().for_each(|part| push(indent, broken || *must, part));
-                }
+                Kind::Stiff(inner) => open.push(Step { doc: inner, broken: false, ..step }),
                 Kind::Parts(parts) => {
-                    parts.iter().rev().for_each(|part| push(indent, broken, part));
+                    open.extend(parts.iter().rev().map(|doc| Step { doc, ..step }))
                 }
                 Kind::IfBroken(text) => column += if broken { text.len() } else { 0 },
             }
         }
+        false
     }
-}
-
-/// A step of measuring.
-enum Measured<'d, 't> {
-    Doc(Step<'d, 't>),
-    /// What follows starts a line at this indentation.
-    LineStart(usize),
 }
