@@ -8,6 +8,8 @@ mod command;
 mod compare;
 #[path = "format/programs.rs"]
 mod programs;
+#[path = "format/writer.rs"]
+mod writer;
 
 use std::path::{Path, PathBuf};
 
