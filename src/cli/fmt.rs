@@ -5,12 +5,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::lang::{self, Diagnostic, FileId, SourceMap, Span};
-use crate::project::Project;
+use crate::project::{Project, claw_files};
 
 use super::{Exit, Failure, arguments, line_diff, load, print};
-
-/// The folder of packages that were copied in: they are as their authors wrote them.
-const VENDORED: &str = "vendor";
 
 /// What became of one file.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -146,11 +143,11 @@ fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
         let root = Project::around(&here)?.root;
         // Paths are shown as they are typed: from here where that is possible.
         let inside = here.canonicalize().is_ok_and(|here| here == root);
-        walk(if inside { Path::new("") } else { &root }, &mut files)?;
+        files = claw_files(if inside { Path::new("") } else { &root })?;
     }
     for path in paths {
         if path.is_dir() {
-            walk(path, &mut files)?;
+            files.extend(claw_files(path)?);
         } else if path.exists() {
             files.push(path.clone());
         } else if path == Path::new("-") {
@@ -162,27 +159,4 @@ fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
     let mut seen = std::collections::BTreeSet::new();
     files.retain(|file| seen.insert(file.canonicalize().unwrap_or_else(|_| file.clone())));
     Ok(files)
-}
-
-/// Finds the `.claw` files of a folder, by name. Links are not followed: what they lead to is
-/// formatted where it lies.
-fn walk(folder: &Path, files: &mut Vec<PathBuf>) -> Result<(), Failure> {
-    let read = if folder == Path::new("") { Path::new(".") } else { folder };
-    let refused = |err: std::io::Error| refused("reading", read, &err);
-    let mut entries = std::fs::read_dir(read)
-        .and_then(Iterator::collect::<std::io::Result<Vec<_>>>)
-        .map_err(refused)?;
-    entries.sort_by_key(std::fs::DirEntry::file_name);
-    for entry in entries {
-        let name = entry.file_name();
-        let path = folder.join(&name);
-        let kind = entry.file_type().map_err(refused)?;
-        let hidden = name.as_encoded_bytes().starts_with(b".");
-        if kind.is_dir() && !hidden && name != VENDORED {
-            walk(&path, files)?;
-        } else if kind.is_file() && path.extension().is_some_and(|end| end == "claw") {
-            files.push(path);
-        }
-    }
-    Ok(())
 }

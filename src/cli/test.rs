@@ -32,6 +32,8 @@ pub(super) fn test(args: &arguments::Test) -> Result<Exit, Failure> {
         true => with_tests(Project::around(Path::new("."))?.files()?),
         false => args.files.clone(),
     };
+    // Shown as they are typed: from here where that is possible.
+    let here = std::env::current_dir().and_then(|here| here.canonicalize()).unwrap_or_default();
     let (mut passed, mut failed, mut bad) = (0, 0, 0);
     let mut told = Vec::new();
     for file in &files {
@@ -41,7 +43,8 @@ pub(super) fn test(args: &arguments::Test) -> Result<Exit, Failure> {
                 for outcome in outcomes {
                     let good = outcome.failures.is_empty() && outcome.rendered.is_empty();
                     *(if good { &mut passed } else { &mut failed }) += 1;
-                    told.push(tell(file, &outcome, args.json));
+                    let shown = file.strip_prefix(&here).unwrap_or(file);
+                    told.push(tell(shown, &outcome, args.json));
                 }
             }
         }

@@ -1,17 +1,14 @@
 //! Which modules a site is about: those of the project (or those that were asked for) and those of
 //! the standard library.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::lang::{Outline, Sources, load, outline};
-use crate::project::Project;
+use crate::project::{Project, claw_files};
 use crate::store::MemoryObjects;
 
 use super::DocError;
-
-/// Folders that hold no modules of a project: results, dependencies of others, build outputs.
-const LEFT_OUT: [&str; 4] = ["target", "node_modules", "__pycache__", "out"];
 
 /// Files above this size are not source text; the language refuses them too.
 const MAX_FILE: usize = 8 << 20;
@@ -41,9 +38,10 @@ pub fn collect(project: &Project, paths: &[PathBuf]) -> Result<Modules, DocError
         if path.strip_prefix(&project.root).is_err() {
             return Err(DocError::Outside(path));
         }
-        let mut found = Vec::new();
-        walk(&path, library.as_deref(), &mut found)?;
-        files.extend(found.iter().filter_map(|file| {
+        let found = if path.is_dir() { claw_files(&path)? } else { vec![path] };
+        // The library is asked for by its own name, `std/…`.
+        let own = |file: &&PathBuf| !library.as_ref().is_some_and(|std| file.starts_with(std));
+        files.extend(found.iter().filter(own).filter_map(|file| {
             let inner = file.strip_prefix(&project.root).ok()?;
             Some(inner.to_str()?.replace('\\', "/"))
         }));
@@ -80,33 +78,4 @@ fn read(file: &str, sources: &dyn Sources) -> Result<Outline, String> {
         outline.infer(&program);
     }
     Ok(outline)
-}
-
-fn walk(path: &Path, library: Option<&Path>, found: &mut Vec<PathBuf>) -> Result<(), DocError> {
-    let io = |source| DocError::Io { path: path.to_path_buf(), source };
-    if path.is_file() {
-        if path.extension().is_some_and(|end| end == "claw") {
-            found.push(path.to_path_buf());
-        }
-        return Ok(());
-    }
-    // The library is asked for by its own name, `std/…`.
-    if library == Some(path) {
-        return Ok(());
-    }
-    for entry in std::fs::read_dir(path).map_err(io)? {
-        let entry = entry.map_err(io)?;
-        let name = entry.file_name();
-        let Some(name) = name.to_str().filter(|name| !name.starts_with('.')) else {
-            continue;
-        };
-        // A link may lead out of the project or round in a circle.
-        let kind = entry.file_type().map_err(io)?;
-        if kind.is_dir() && !LEFT_OUT.contains(&name) {
-            walk(&entry.path(), library, found)?;
-        } else if kind.is_file() && name.ends_with(".claw") {
-            found.push(entry.path());
-        }
-    }
-    Ok(())
 }

@@ -45,6 +45,9 @@ pub enum DocError {
          empty folder with `--out`, or empty this one"
     )]
     Foreign(PathBuf),
+    /// The project's files cannot be listed.
+    #[error(transparent)]
+    Project(#[from] crate::project::ProjectError),
     /// The disk said no.
     #[error("{path}: {source}")]
     Io {

@@ -4,24 +4,14 @@ use std::path::Path;
 
 use gen_lsp_types::TextEdit;
 
+use crate::lang;
+
 use super::workspace::Workspace;
 
-/// How a text is formatted: `None` for one that does not parse, which stays as it is.
-type Formatter = fn(&str) -> Option<String>;
-
-/// THE PLACE to wire the formatter in: `Some(|text| crate::lang::format(text).ok())`. While this is
-/// `None` the server does not offer formatting to the editor.
-const FORMATTER: Option<Formatter> = None;
-
-/// Whether files can be formatted.
-pub(super) fn is_offered() -> bool {
-    FORMATTER.is_some()
-}
-
-/// The edits that format an open file.
+/// The edits that format an open file; none for one that does not parse, which stays as it is.
 pub(super) fn format(workspace: &Workspace, path: &Path) -> Option<Vec<TextEdit>> {
     let text = &workspace.document(path)?.text;
-    let formatted = FORMATTER?(&text.text)?;
+    let formatted = lang::format(&text.text).ok()?;
     if *formatted == *text.text {
         return Some(Vec::new());
     }

@@ -17,9 +17,6 @@ use super::program::{Program, name_of};
 use super::text::{Encoding, Text};
 use super::{library, uri};
 
-/// Folders in which nobody's pipelines are.
-const LEFT_OUT: [&str; 3] = [".claw", ".git", "vendor"];
-
 /// The most files that a question about a whole project looks at.
 const MAX_FILES: usize = 2_000;
 
@@ -174,23 +171,7 @@ impl Workspace {
     pub(super) fn all(&mut self, project: &Project) -> Vec<Rc<Program>> {
         let open = &self.documents;
         self.programs.retain(|path, _| open.contains_key(path));
-        let mut paths: Vec<PathBuf> = Vec::new();
-        let mut folders = vec![project.root.clone()];
-        while let Some(folder) = folders.pop() {
-            let Ok(entries) = std::fs::read_dir(&folder) else { continue };
-            let mut entries: Vec<_> = entries.flatten().collect();
-            entries.sort_by_key(std::fs::DirEntry::file_name);
-            for entry in entries {
-                let name = entry.file_name();
-                let Ok(kind) = entry.file_type() else { continue };
-                if kind.is_dir() && !LEFT_OUT.iter().any(|out| name == *out) {
-                    folders.push(entry.path());
-                } else if kind.is_file() && entry.path().extension().is_some_and(|of| of == "claw")
-                {
-                    paths.push(entry.path());
-                }
-            }
-        }
+        let mut paths = project.files().unwrap_or_default();
         paths.extend(open.keys().filter(|path| path.starts_with(&project.root)).cloned());
         paths.sort();
         paths.dedup();

@@ -1,5 +1,6 @@
 //! A project: the folder with `claw.toml`, and what programs in it may read.
 
+mod files;
 pub mod packages;
 mod sources;
 mod watch;
@@ -14,6 +15,7 @@ use crate::store::Objects;
 
 use packages::{Origin, WrittenOrigin};
 
+pub use files::claw_files;
 pub use sources::ProjectSources;
 pub use watch::{Look, Watched, variable};
 
@@ -129,30 +131,12 @@ impl Project {
         Ok((project, entry.to_string_lossy().replace('\\', "/")))
     }
 
-    /// Its `.claw` files, in order: what version control, editors and tools keep beside them
-    /// (folders whose names start with a dot) and vendored packages are left out.
+    /// Its own `.claw` files, in order.
     ///
     /// # Errors
-    /// When a folder cannot be read.
+    /// See [`claw_files`].
     pub fn files(&self) -> Result<Vec<PathBuf>, ProjectError> {
-        let mut files = Vec::new();
-        let mut folders = vec![self.root.clone()];
-        while let Some(folder) = folders.pop() {
-            let io = |source| ProjectError::Io { path: folder.clone(), source };
-            for entry in std::fs::read_dir(&folder).map_err(io)? {
-                let entry = entry.map_err(io)?;
-                let (path, name) = (entry.path(), entry.file_name());
-                let name = name.to_string_lossy();
-                let kind = entry.file_type().map_err(io)?;
-                if kind.is_dir() && !name.starts_with('.') && name != "vendor" && name != "target" {
-                    folders.push(path);
-                } else if kind.is_file() && name.ends_with(".claw") {
-                    files.push(path);
-                }
-            }
-        }
-        files.sort();
-        Ok(files)
+        claw_files(&self.root)
     }
 
     /// Where its results are kept.

@@ -144,6 +144,7 @@ fn of_the_language(name: &str) -> Option<(Vec<(&'static str, Type)>, Type)> {
         "dir" => (vec![("path", Type::Str)], Type::Dir),
         "env" | "secret" => (vec![("name", Type::Str)], Type::Str),
         "template" => (vec![("path", Type::Str)], Type::Str),
+        "len" => (vec![("of", Type::Json)], Type::Int),
         _ => return None,
     })
 }
