@@ -10,10 +10,10 @@
 
 #[allow(clippy::disallowed_methods, reason = "commands read files, clocks and the environment")]
 pub mod cli;
-#[allow(clippy::disallowed_methods, reason = "pages are read and written as files")]
-pub mod doc;
 #[allow(clippy::disallowed_methods, reason = "editors talk to it, and projects are files")]
 pub mod lsp;
+#[allow(clippy::disallowed_methods, reason = "pages are read and written as files")]
+pub mod doc;
 #[allow(clippy::disallowed_methods, reason = "operators act on the world")]
 pub mod operators;
 #[allow(clippy::disallowed_methods, reason = "episodes have time limits")]

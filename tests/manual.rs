@@ -70,7 +70,12 @@ fn sources() -> MemorySources {
     for folder in ["personas", "skills", "taxonomy", "tasks"] {
         sources = sources.file(&format!("std/{folder}/README.md"), "stand-in");
     }
-    sources.file("skills/one/SKILL.md", "stand-in").file("prompts/rules.md", "stand-in")
+    let errand = "{{ persona.name }} needs help. {{ feedback }}";
+    sources
+        .file("skills/one/SKILL.md", "stand-in")
+        .file("prompts/rules.md", "stand-in")
+        .file("data/words.txt", "stand-in")
+        .file("prompts/errand.md.j2", errand)
 }
 
 fn check(code: &str, sources: &MemorySources) -> Checked {

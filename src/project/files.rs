@@ -4,11 +4,12 @@ use std::path::{Path, PathBuf};
 
 use super::ProjectError;
 
-/// Folders in which nobody's own programs are: packages that were copied in, what tools make.
-const LEFT_OUT: [&str; 4] = ["vendor", "target", "node_modules", "__pycache__"];
+/// Folders in which nobody's own programs are: packages that were copied in,
+/// results, what tools make.
+const LEFT_OUT: [&str; 5] = ["vendor", "out", "target", "node_modules", "__pycache__"];
 
-/// The `.claw` files in `folder` and below it, in order. Hidden folders, vendored packages and what
-/// tools make are left out; links are not followed, for they may lead out or round in a circle.
+/// The `.claw` files in `folder` and below it, in order. Hidden folders, vendored packages, results
+/// (`out`) and what tools make are left out; links are not followed, for they may lead out or round in a circle.
 /// Paths begin with `folder` as it was given.
 ///
 /// # Errors
