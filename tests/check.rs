@@ -125,6 +125,17 @@ fn missing_file() {
 }
 
 #[test]
+fn a_template_variable_that_nobody_passes() {
+    let text = with(
+        "output tasks",
+        "stage letters = for p in folk { template(\"prompts/letter.md.j2\", persona: p, moood: 1) }\n\n\
+         output tasks\noutput letters",
+    );
+    let letter = "Dear {{ persona.name }},\nyou seem {{ mood }} in {{ persona.town }}.\n";
+    wrong("template_variable", &[("main.claw", &text), ("prompts/letter.md.j2", letter)]);
+}
+
+#[test]
 fn default_out_of_bounds() {
     wrong("default_out_of_bounds", &[("main.claw", &with("int = 4 ", "int = 0 "))]);
 }

@@ -74,11 +74,15 @@ stage joined = more + shiny
 
 stage notes = { tone: house.tone, people: people, limit: 1 }
 
+stage letters = for k in kept { template("prompts/letter.md.j2", row: k, tone: house.tone) }
+
 output report
 
 output joined
 
 output notes
+
+output letters
 "#;
 
 /// The files of the project, as an edit may change them.
@@ -95,6 +99,8 @@ impl Files {
             ("prompts/rules.md", "Be kind."),
             ("prompts/polish.md", "Polish."),
             ("prompts/spare.md", "Read by nobody."),
+            ("prompts/letter.md.j2", "{% include 'sign.md.j2' %} {{ row.text }}"),
+            ("prompts/sign.md.j2", "{{ tone }}:"),
             ("skills/one/SKILL.md", "One."),
             ("skills/two/SKILL.md", "Two."),
         ];
@@ -167,14 +173,15 @@ fn changed(before: &BTreeMap<String, Digest>, after: &BTreeMap<String, Digest>) 
     whole.into_iter().collect()
 }
 
-const BELOW_ASKED: &str = "asked best graded joined kept lessons report shiny split student";
+const BELOW_ASKED: &str =
+    "asked best graded joined kept lessons letters report shiny split student";
 
 #[test]
 fn an_edit_changes_the_keys_of_what_depends_on_it() {
     let before = keys(&Files::new());
     let whole: BTreeSet<&str> =
         before.keys().map(|name| name.split('.').next().unwrap_or(name)).collect();
-    assert_eq!(whole.len(), 13, "{whole:?}");
+    assert_eq!(whole.len(), 14, "{whole:?}");
     type Edit = fn(Files) -> Files;
     let cases: &[(&str, Edit, &str)] = &[
         // What says the same.
@@ -207,7 +214,8 @@ fn an_edit_changes_the_keys_of_what_depends_on_it() {
             |f| {
                 f.main(" as house", " as home")
                     .main("house.polished", "home.polished")
-                    .main("house.tone", "home.tone")
+                    .main("{ tone: house.tone", "{ tone: home.tone")
+                    .main("k, tone: house.tone", "k, tone: home.tone")
             },
             "",
         ),
@@ -243,8 +251,14 @@ fn an_edit_changes_the_keys_of_what_depends_on_it() {
             |f| f.main("param heat", "param spare: int = 3\n\nparam heat"),
             "",
         ),
-        // What does not. `template("…")` belongs beside `file("…")` here: its file and what it is
-        // given, each with the stages below it.
+        // What does not.
+        ("a template", |f| f.edit("prompts/letter.md.j2", "row.text", "row.id"), "letters"),
+        ("what a template includes", |f| f.edit("prompts/sign.md.j2", ":", "!"), "letters"),
+        (
+            "what a template is given",
+            |f| f.main("tone: house.tone) }", "tone: \"kind!\") }"),
+            "letters",
+        ),
         ("a prompt", |f| f.edit("prompts/ask.md", "Ask.", "Ask!"), BELOW_ASKED),
         (
             "a prompt in a constant",
@@ -261,7 +275,7 @@ fn an_edit_changes_the_keys_of_what_depends_on_it() {
         (
             "a parameter that most depends on",
             |f| f.main("int = 4", "int = 5"),
-            "asked best graded joined kept lessons notes report seeds shiny split student",
+            "asked best graded joined kept lessons letters notes report seeds shiny split student",
         ),
         ("a model", |f| f.main("Model = model(\"author\")", "Model = model(\"other\")"), "report"),
         ("an argument", |f| f.main("epochs: 2", "epochs: 4"), "report student"),
@@ -280,7 +294,11 @@ fn an_edit_changes_the_keys_of_what_depends_on_it() {
             |f| f.edit("house.claw", "heat: 0.1", "heat: 0.2"),
             "joined shiny",
         ),
-        ("a constant of another file", |f| f.edit("house.claw", "\"kind\"", "\"warm\""), "notes"),
+        (
+            "a constant of another file",
+            |f| f.edit("house.claw", "\"kind\"", "\"warm\""),
+            "letters notes",
+        ),
         (
             "a filter",
             |f| f.main(".score > 0.5", ".score > 0.6"),
@@ -306,7 +324,7 @@ fn an_edit_changes_the_keys_of_what_depends_on_it() {
                     .main("k.score >= 0.2", "k.text != \"\"")
                     .main(".score > 0.5", ".text != \"\"")
             },
-            "best graded joined kept lessons report shiny split student",
+            "best graded joined kept lessons letters report shiny split student",
         ),
     ];
     for (what, edit, expected) in cases {
@@ -337,14 +355,17 @@ fn an_operators_version_counts_where_it_is_called() {
     };
     assert_eq!(with("toy.train"), "report student");
     assert_eq!(with("toy.measure"), "report");
-    assert_eq!(with("rows.dedup"), "best graded joined kept lessons report shiny split student");
+    assert_eq!(
+        with("rows.dedup"),
+        "best graded joined kept lessons letters report shiny split student"
+    );
     assert_eq!(with("rows.sample"), "");
 }
 
 /// The names of the pipeline's stages, and of the locals in it.
-const STAGES: [&str; 13] = [
+const STAGES: [&str; 14] = [
     "seeds", "asked", "kept", "graded", "split", "lessons", "best", "shiny", "student", "report",
-    "more", "joined", "notes",
+    "more", "joined", "notes", "letters",
 ];
 const LOCALS: [&str; 5] = ["s", "k", "r", "n", "m"];
 

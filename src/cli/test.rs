@@ -94,7 +94,7 @@ fn tell(file: &Path, outcome: &Outcome, json: bool) -> serde_json::Value {
 }
 
 /// The tests of one file; `None` when the file has errors, which were told.
-fn file(args: &arguments::Test, file: &PathBuf) -> Result<Option<Vec<Outcome>>, Failure> {
+fn file(args: &arguments::Test, file: &Path) -> Result<Option<Vec<Outcome>>, Failure> {
     let (project, entry) = Project::of(file)?;
     let objects = Arc::new(crate::store::MemoryObjects::default());
     let loaded = match load::check(&project, &entry, objects) {

@@ -41,12 +41,12 @@ pub use eval::{
     rendered, shape, text, unary,
 };
 pub use format::format;
-pub use outline::{
-    Argument, Declared, DeclaredKind, Field, Link, Linked, Outline, UsedModule, outline,
-};
 pub use index::{
     ArgumentSite, CallSite, Declaration, DeclarationKind, Index, IndexedFile, Member, PolicySite,
     Receiver, RecordSite, Signature, SignatureArgument,
+};
+pub use outline::{
+    Argument, Declared, DeclaredKind, Field, Link, Linked, Outline, UsedModule, outline,
 };
 pub use policy::{CacheUse, OnError, Policy, Resources};
 pub use program::{

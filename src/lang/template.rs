@@ -335,7 +335,7 @@ mod tests {
             ("share".to_string(), Value::Float(2.0)),
         ]);
         assert_eq!(template.render(&args).as_deref(), Ok("-<Ada> 2"));
-        let err = template.render(&BTreeMap::new()).unwrap_err();
+        let err = template.render(&BTreeMap::new()).expect_err("a name without a value");
         assert!(err.starts_with("p/parts/item.j2:1: undefined value"), "{err}");
     }
 
@@ -354,6 +354,6 @@ mod tests {
     fn finds_names_in_tags_only() {
         let text = "name: {{ \"x\" }} {% if person . name %}";
         assert_eq!(&text[place(text, "person.name")], "person . name");
-        assert_eq!(place(text, "name").start, text.rfind("name").unwrap());
+        assert_eq!(place(text, "name").start, text.rfind("name").expect("the last one"));
     }
 }

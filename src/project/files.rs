@@ -27,7 +27,8 @@ pub fn claw_files(folder: &Path) -> Result<Vec<PathBuf>, ProjectError> {
             let hidden = name.as_encoded_bytes().starts_with(b".");
             if kind.is_dir() && !hidden && !LEFT_OUT.iter().any(|out| name == *out) {
                 folders.push(folder.join(name));
-            } else if kind.is_file() && Path::new(&name).extension().is_some_and(|end| end == "claw")
+            } else if kind.is_file()
+                && Path::new(&name).extension().is_some_and(|end| end == "claw")
             {
                 files.push(folder.join(name));
             }

@@ -42,7 +42,7 @@ pub(super) fn templates(
         .chain(tests.iter().flat_map(Test::exprs))
         .collect();
     let mut seen = BTreeSet::new();
-    let mut asked: Vec<(Span, String, String, Vec<(String, Expr)>)> = Vec::new();
+    let mut asked: Vec<Asked> = Vec::new();
     while let Some(expr) = open.pop() {
         open.extend(expr.children());
         if let ExprKind::Template(template, args) = &expr.kind
@@ -50,15 +50,28 @@ pub(super) fn templates(
             && let ExprKind::Const(Value::Str(path)) = &path.kind
             && seen.insert((expr.span.file, expr.span.start))
         {
-            asked.push((template.span, folder.clone(), path.clone(), args.clone()));
+            asked.push(Asked {
+                span: template.span,
+                folder: folder.clone(),
+                path: path.clone(),
+                args: args.clone(),
+            });
         }
     }
-    for (span, folder, path, args) in asked {
+    for Asked { span, folder, path, args } in asked {
         match read_template(&folder, &path, span, sources) {
             Ok(template) => check(world, &template, span, &args, found),
             Err(diagnostic) => found.push(diagnostic),
         }
     }
+}
+
+/// A template that is asked for: where, by which path from which folder, and what it is given.
+struct Asked {
+    span: Span,
+    folder: String,
+    path: String,
+    args: Vec<(String, Expr)>,
 }
 
 /// Reads a template and what it includes.
