@@ -1,7 +1,4 @@
 //! The formatter: what it writes parses, means the same, and is written the same again.
-//!
-//! Switched on by the feature `format` once `claw::lang::format` is there:
-//! `cargo fuzz run format --features format`.
 #![no_main]
 
 #[path = "../harness.rs"]
