@@ -172,6 +172,27 @@ fn mistakes_come_and_go() {
 }
 
 #[test]
+fn formatting() {
+    let mut session = session();
+    session.project.write("ugly.claw", "stage a   =  [ 1,2 ]  // kept\noutput   a\n");
+    session.open("ugly.claw");
+    let uri = session.uri("ugly.claw");
+    let options = json!({ "tabSize": 8, "insertSpaces": false });
+    let ask = json!({ "textDocument": { "uri": uri }, "options": options });
+    let edits = session.ask("textDocument/formatting", ask.clone()).expect("edits");
+    assert_eq!(edits[0]["newText"], "stage a = [1, 2] // kept\noutput a\n");
+    assert_eq!(edits[0]["range"]["start"], json!({ "line": 0, "character": 0 }));
+    session.edit("ugly.claw", "stage a   =  [ 1,2 ]  // kept\noutput   a\n", "stage a = [1, 2]\n");
+    let edits = session.ask("textDocument/formatting", ask.clone()).expect("edits");
+    assert_eq!(edits, json!([]), "what is formatted stays");
+    // What does not parse stays as it is.
+    session.edit("ugly.claw", "[1, 2]", "[1, 2");
+    let edits = session.ask("textDocument/formatting", ask).expect("an answer");
+    assert_eq!(edits, Json::Null);
+    session.end();
+}
+
+#[test]
 fn completion() {
     let mut session = session();
     let text = PEOPLE.replace("use std/rollout\n", "use std/rollout\nuse std/workspace\n");
