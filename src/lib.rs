@@ -8,6 +8,9 @@
 //! [`plan::Plan`] a graph of that, [`engine::Engine`] rows of the graph through the operators in
 //! [`operators`], and [`store::Store`] keeps them.
 
+// The parser that pest derives names it, since pest is used without `std`.
+extern crate alloc;
+
 #[allow(clippy::disallowed_methods, reason = "commands read files, clocks and the environment")]
 pub mod cli;
 #[allow(clippy::disallowed_methods, reason = "editors talk to it, and projects are files")]

@@ -210,19 +210,15 @@ async fn a_checkpoint_runs_under_its_own_name() {
 #[tokio::test]
 async fn wrong_arguments_are_told_as_the_rows_failure() {
     type Change = fn(&mut Setting);
-    let cases: [(Change, &str); 7] = [
+    let cases: [(Change, &str); 6] = [
         (
             |s| s.set("model", "model", Value::str("openai/gpt")),
             "cannot open the model `openai/gpt`: no provider can open the model `openai/gpt`\n  \
              help: the known ones are: builtin/solver",
         ),
         (
-            |s| s.set("sandbox", "sandbox", Value::str("moon")),
-            "there is no sandbox `moon`; the known ones are: process",
-        ),
-        (
             |s| s.set("sandbox", "network", Value::Bool(true)),
-            "a rollout's sandbox has no network: write `network: off`, or leave it out",
+            "a sandbox has no network: write `network: off`, or leave it out",
         ),
         (|s| s.set("sandbox", "memory", Value::Int(0)), "`sandbox.memory` must be at least 1"),
         (|s| s.set("world", "files", Value::Null), "`world.files` is not a directory"),
@@ -245,6 +241,15 @@ async fn wrong_arguments_are_told_as_the_rows_failure() {
         assert!(matches!(err, CallError::Row { .. }), "{err}");
         assert_eq!(err.to_string(), expected);
     }
+}
+
+#[tokio::test]
+async fn a_sandbox_that_this_machine_lacks_is_the_machines_failure() {
+    let mut setting = Setting::new().await;
+    setting.set("sandbox", "sandbox", Value::str("moon"));
+    let err = setting.solve().await.unwrap_err();
+    assert!(matches!(err, CallError::Infrastructure(_)), "{err}");
+    assert!(err.to_string().contains("there is no sandbox `moon` on this machine"), "{err}");
 }
 
 #[tokio::test]

@@ -171,11 +171,14 @@ impl Builder<'_> {
     /// The span of a pair without the blanks and comments that it ends with.
     fn written(&self, pair: &Pair<'_, Rule>) -> Span {
         let whole = self.span(pair);
-        let tokens = pair.clone().into_inner().flatten().filter(|part| {
-            part.as_rule() != Rule::COMMENT && part.clone().into_inner().next().is_none()
-        });
-        let end = tokens.map(|token| token.as_span().end()).max();
-        Span { end: end.map_or(whole.end, |end| (self.offset + end) as u32), ..whole }
+        // The last token is the last part of the last part.
+        let mut last = pair.clone();
+        while let Some(inner) =
+            last.clone().into_inner().rev().find(|part| part.as_rule() != Rule::COMMENT)
+        {
+            last = inner;
+        }
+        Span { end: (self.offset + last.as_span().end()) as u32, ..whole }
     }
 
     pub(super) fn tell(&mut self, diagnostic: Diagnostic) {
