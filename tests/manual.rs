@@ -75,6 +75,10 @@ fn sources() -> MemorySources {
         .file("skills/one/SKILL.md", "stand-in")
         .file("prompts/rules.md", "stand-in")
         .file("data/words.txt", "stand-in")
+        .file("data/people.csv", "stand-in")
+        .file("data/people.json", "stand-in")
+        .file("data/people.jsonl", "stand-in")
+        .file("data/prices.csv", "stand-in")
         .file("prompts/errand.md.j2", errand)
 }
 

@@ -59,7 +59,14 @@ fn content(value: &Value, store: &dyn Objects) -> Result<Content, Failure> {
         Value::Table(table) => {
             let mut bytes = Vec::new();
             for row in &table.rows {
-                bytes.extend_from_slice(&store.get(row)?);
+                let row = store.get(row)?;
+                // A table inside of a row (as `group` gives) is named there by its digest.
+                if row.windows(TABLE.len()).any(|part| part == TABLE) {
+                    let row = read_value(store, &Digest::of(&row))?;
+                    bytes.extend_from_slice(&whole(row, store)?.encode());
+                } else {
+                    bytes.extend_from_slice(&row);
+                }
                 bytes.push(b'\n');
             }
             Content::Bytes(bytes)
@@ -73,6 +80,27 @@ fn content(value: &Value, store: &dyn Objects) -> Result<Content, Failure> {
                 Content::Bytes(bytes)
             }
         },
+    })
+}
+
+/// How a row's bytes name a table.
+const TABLE: &[u8] = b"\"$table\":";
+
+/// A value with the rows of the tables in it, which a reader of the file could not look up.
+fn whole(value: Value, store: &dyn Objects) -> Result<Value, Failure> {
+    Ok(match value {
+        Value::Table(table) => {
+            let row = |row| whole(read_value(store, row)?, store);
+            Value::List(table.rows.iter().map(row).collect::<Result<_, Failure>>()?)
+        }
+        Value::List(items) => Value::List(
+            items.into_iter().map(|item| whole(item, store)).collect::<Result<_, Failure>>()?,
+        ),
+        Value::Record(fields) => {
+            let field = |(name, of)| Ok((name, whole(of, store)?));
+            Value::Record(fields.into_iter().map(field).collect::<Result<_, Failure>>()?)
+        }
+        other => other,
     })
 }
 

@@ -238,7 +238,7 @@ impl RowCaller {
         args: &Args,
         context: &Context,
     ) -> Result<Value, CallError> {
-        let _place = match self.shared.pools.of(operator.pool()) {
+        let _place = match self.shared.pools.of(operator.pool_of(args)) {
             Some(pool) => pool.acquire().await.ok(),
             None => None,
         };

@@ -401,7 +401,7 @@ impl Caller for AheadCaller<'_> {
                 return Ok(value);
             }
             self.ran.store(true, Ordering::Relaxed);
-            if operator.kind() == Kind::Pure && operator.pool() == Pool::Instant {
+            if operator.kind() == Kind::Pure && operator.pool_of(&args) == Pool::Instant {
                 let context = Context::quiet(store.clone(), key);
                 return Ok(operator.call(&args, &context).await?);
             }

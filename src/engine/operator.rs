@@ -49,6 +49,12 @@ pub trait Operator: Send + Sync {
     /// What it waits for.
     fn pool(&self) -> Pool;
 
+    /// What this call waits for, where that depends on its arguments.
+    fn pool_of(&self, args: &Args) -> Pool {
+        let _ = args;
+        self.pool()
+    }
+
     /// Narrows the arguments to what this call really reads, for its key: a directory to the one
     /// folder in it that matters, say. The call itself still gets the whole arguments.
     ///

@@ -3,6 +3,7 @@
 
 pub mod eval;
 pub mod exec;
+pub mod files;
 pub mod persona;
 pub mod place;
 pub mod rollout;
@@ -50,10 +51,6 @@ pub fn all(allow_unsandboxed: bool) -> Result<Operators, SandboxError> {
         Arc::new(exec::Exec::new(exec::Gives::Done, backends.clone())),
         Arc::new(exec::Exec::new(exec::Gives::File, backends.clone())),
         Arc::new(exec::Exec::new(exec::Gives::Rows, backends)),
-        Arc::new(rows::Holdout),
-        Arc::new(rows::Sample),
-        Arc::new(rows::Take),
-        Arc::new(rows::Dedup),
     ];
-    Ok(Operators::new(operators))
+    Ok(Operators::new(operators.into_iter().chain(rows::all()).chain(files::all())))
 }
