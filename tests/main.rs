@@ -27,6 +27,7 @@ mod learn;
 mod manual;
 mod packages;
 mod lsp;
+mod oracle;
 mod quickstart;
 mod rooms;
 mod rows;

@@ -56,7 +56,7 @@ fn ok(text: &str) -> (Exit, String) {
 }
 
 /// One `process` backend for all tests that do not need their own, or why there is none.
-fn shared() -> Option<&'static ProcessBackend> {
+pub fn shared() -> Option<&'static ProcessBackend> {
     static BACKEND: OnceLock<ProcessBackend> = OnceLock::new();
     allowed().then(|| BACKEND.get_or_init(|| ProcessBackend::new(HELPER)))
 }

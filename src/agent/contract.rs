@@ -5,7 +5,7 @@ use futures::future::BoxFuture;
 use crate::model::{ToolCall, ToolSchema};
 use crate::sandbox::{Sandbox, SandboxError, WORKSPACE};
 
-use super::contracts::ClawTools2026;
+use super::contracts::{ClawTools2026, SandboxTools};
 
 /// What one tool call gave.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,6 +47,18 @@ impl Default for CallLimits {
     }
 }
 
+/// How an episode under a contract goes, beside its tools.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Manners {
+    /// Before each answer the model is told how many it has left, at the end of the last message.
+    pub countdown: bool,
+    /// What a model is told that answers without calling a tool. `None` when such an answer is its
+    /// last word.
+    pub nudge: Option<&'static str>,
+    /// Only the first call of an answer is done; nobody answers the others.
+    pub first_call_alone: bool,
+}
+
 /// A named, versioned set of tools.
 pub trait Contract: Send + Sync {
     /// Name and version: `claw/2026.4`. A change of any text that a model sees is a new version.
@@ -55,8 +67,18 @@ pub trait Contract: Send + Sync {
     /// The tools, in the order in which a model is told about them.
     fn tools(&self) -> &[ToolSchema];
 
-    /// What the model is told about its setting before the task.
+    /// What the model is told about its setting before the task; nothing when it is empty.
     fn system(&self) -> String;
+
+    /// The words in which a task is put to the model.
+    fn ask(&self, task: &str) -> String {
+        task.to_string()
+    }
+
+    /// How an episode under this contract goes.
+    fn manners(&self) -> Manners {
+        Manners::default()
+    }
 
     /// Does one call. Whatever the model got wrong is told in the result; an error here means that
     /// the sandbox broke.
@@ -75,7 +97,9 @@ pub struct UnknownContract(pub String);
 
 /// The names of all contracts.
 pub fn contract_names() -> Vec<&'static str> {
-    vec![ClawTools2026::NAME]
+    let mut names = vec![ClawTools2026::NAME];
+    names.extend(SandboxTools::NAMES);
+    names
 }
 
 /// The contract of this name.
@@ -85,7 +109,10 @@ pub fn contract_names() -> Vec<&'static str> {
 pub fn contract(name: &str) -> Result<&'static dyn Contract, UnknownContract> {
     match name {
         ClawTools2026::NAME => Ok(ClawTools2026::get()),
-        _ => Err(UnknownContract(name.to_string())),
+        _ => match SandboxTools::named(name) {
+            Some(tools) => Ok(tools),
+            None => Err(UnknownContract(name.to_string())),
+        },
     }
 }
 

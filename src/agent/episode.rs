@@ -2,7 +2,8 @@
 //!
 //! An answer counts as a step. All calls of an answer are done, in their order, before the model is
 //! asked again. Every end has a name ([`Ending`]); two of them are the world's failure, not the
-//! model's, and the caller must not make a run of them.
+//! model's, and the caller must not make a run of them. A model that refuses a request because the
+//! answer might not fit is asked for a shorter one first ([`allowance`]).
 //!
 //! Clocks touch only one thing, the ending `timeout`: no duration is written down, and the clock is
 //! looked at between calls alone, so that no text that a model sees depends on it.
@@ -16,6 +17,7 @@ use crate::model::{Finish, Message, Model, Request, Settings, Usage};
 use crate::sandbox::Sandbox;
 use crate::store::{Digest, KeyHasher};
 
+use super::allowance;
 use super::contract::{CallLimits, Contract};
 use super::settings::AgentSettings;
 use super::trajectory::{Ending, Trajectory};
@@ -99,11 +101,14 @@ struct Play {
 
 impl Play {
     fn new(episode: &Episode<'_>) -> Play {
+        let system = episode.contract.system();
+        let mut messages = Vec::new();
+        if !system.is_empty() {
+            messages.push(Message::System { content: system });
+        }
+        messages.push(Message::User { content: episode.contract.ask(episode.prompt) });
         let request = Request {
-            messages: vec![
-                Message::System { content: episode.contract.system() },
-                Message::User { content: episode.prompt.to_string() },
-            ],
+            messages,
             tools: episode.contract.tools().to_vec(),
             settings: Settings {
                 temperature: episode.temperature,
@@ -135,9 +140,21 @@ impl Play {
             .number(self.usage.len() as u64)
             .finish()
             .seed();
-        let mut answer = match episode.model.answer(&self.request).await {
-            Ok(answer) => answer,
-            Err(err) => return Step::Ends(Ending::ModelError, Some(err.to_string())),
+        let manners = episode.contract.manners();
+        if manners.countdown {
+            self.count_down(u64::from(settings.max_steps) - self.usage.len() as u64);
+        }
+        let mut answer = loop {
+            match episode.model.answer(&self.request).await {
+                Ok(answer) => break answer,
+                Err(err) => {
+                    let asked = self.request.settings.max_tokens;
+                    match allowance::smaller(&err.0, asked) {
+                        Some(smaller) => self.request.settings.max_tokens = smaller,
+                        None => return Step::Ends(Ending::ModelError, Some(err.to_string())),
+                    }
+                }
+            }
         };
         self.usage.push(answer.usage);
         if answer.finish == Finish::Context {
@@ -146,7 +163,10 @@ impl Play {
         for call in &mut answer.tool_calls {
             call.id = self.own_id(&call.id);
         }
-        let calls = answer.tool_calls.clone();
+        let mut calls = answer.tool_calls.clone();
+        if manners.first_call_alone {
+            calls.truncate(1);
+        }
         let said = Message::Assistant { content: answer.content, tool_calls: answer.tool_calls };
         self.request.messages.push(said);
         if answer.finish == Finish::Length {
@@ -154,7 +174,11 @@ impl Play {
             return Step::Ends(Ending::MaxTokens, None);
         }
         if calls.is_empty() {
-            return Step::Ends(Ending::Answered, None);
+            let Some(nudge) = manners.nudge else {
+                return Step::Ends(Ending::Answered, None);
+            };
+            self.request.messages.push(Message::User { content: nudge.to_string() });
+            return Step::Goes;
         }
         let mut submitted = false;
         for call in calls {
@@ -173,6 +197,19 @@ impl Play {
             self.request.messages.push(observed);
         }
         if submitted { Step::Ends(Ending::Submitted, None) } else { Step::Goes }
+    }
+
+    /// Tells the model how many answers it has left.
+    fn count_down(&mut self, left: u64) {
+        if let Some(
+            Message::System { content }
+            | Message::User { content }
+            | Message::Tool { content, .. }
+            | Message::Assistant { content, .. },
+        ) = self.request.messages.last_mut()
+        {
+            content.push_str(&format!("\nSteps Remaining: {left}"));
+        }
     }
 
     /// The id of a call, or another where the model gave none or gave it before: a result must name

@@ -13,6 +13,7 @@
 //! happened in it is its [`Trajectory`], which holds no clock and no process number: the same
 //! episode twice gives the same bytes.
 
+mod allowance;
 mod contract;
 mod contracts;
 mod episode;
@@ -24,8 +25,10 @@ mod solver;
 mod trajectory;
 
 pub use contract::{
-    CallLimits, Contract, ToolResult, UnknownContract, contract, contract_names, workspace_path,
+    CallLimits, Contract, Manners, ToolResult, UnknownContract, contract, contract_names,
+    workspace_path,
 };
+pub use contracts::{Defect, Prompts, SandboxTools};
 pub use episode::{Bounds, Episode, episode};
 pub use models::{Models, Opener, Registry, model_name};
 pub use settings::{AgentSettings, BadSettings};

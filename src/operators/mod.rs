@@ -43,6 +43,7 @@ pub fn all(allow_unsandboxed: bool) -> Result<Operators, SandboxError> {
         Arc::new(task::Write::new(library.clone())),
         Arc::new(workspace::Mock::new(library)),
         Arc::new(rollout::ClawTools),
+        Arc::new(rollout::SandboxTools),
         Arc::new(rollout::Rollout::new(Arc::new(models), backends.clone())),
         Arc::new(verify::Grade::new(backends.clone())),
         Arc::new(train::Tiny),

@@ -1,4 +1,4 @@
-//! `rollout`: how a model acts (`claw_tools`), and letting it act (`run`).
+//! `rollout`: how a model acts (`claw_tools`, `sandbox_tools`), and letting it act (`run`).
 
 use std::sync::Arc;
 
@@ -21,27 +21,39 @@ const KEPT_OUTPUT: usize = 800_000;
 /// `rollout.claw_tools`: the `claw/2026.4` contract with limits.
 pub struct ClawTools;
 
-impl ClawTools {
-    fn settings(args: &Args) -> Result<AgentSettings, CallError> {
-        let number = |name: &str, default: i64| match args.0.get(name) {
+/// `rollout.sandbox_tools`: the `sandbox/0.2` contract with limits.
+pub struct SandboxTools;
+
+/// Limits of which a program may give some and leave out others.
+struct Usual {
+    max_steps: i64,
+    step_tokens: i64,
+    context: i64,
+    exec_ms: i64,
+    time_ms: i64,
+}
+
+impl Usual {
+    fn settings(&self, contract: &str, args: &Args) -> Result<AgentSettings, CallError> {
+        let number = |name: &str, usual: i64| match args.0.get(name) {
             Some(_) => args.int(name),
-            None => Ok(default),
+            None => Ok(usual),
         };
-        let at_least_one = |name: &str, default: i64| match number(name, default)? {
+        let at_least_one = |name: &str, usual: i64| match number(name, usual)? {
             given if given >= 1 => Ok(given as u64),
             given => Err(CallError::row(format!("`{name}` must be at least 1, not {given}"))),
         };
-        let small = |name: &str, default: i64| {
-            u32::try_from(at_least_one(name, default)?)
+        let small = |name: &str, usual: i64| {
+            u32::try_from(at_least_one(name, usual)?)
                 .map_err(|_| CallError::row(format!("`{name}` must be at most {}", u32::MAX)))
         };
         Ok(AgentSettings {
-            contract: "claw/2026.4".to_string(),
-            max_steps: small("max_steps", 12)?,
-            step_tokens: small("step_tokens", 512)?,
-            context: at_least_one("context", 131_072)?,
-            exec_ms: at_least_one("exec_time", 20_000)?,
-            time_ms: at_least_one("time", 600_000)?,
+            contract: contract.to_string(),
+            max_steps: small("max_steps", self.max_steps)?,
+            step_tokens: small("step_tokens", self.step_tokens)?,
+            context: at_least_one("context", self.context)?,
+            exec_ms: at_least_one("exec_time", self.exec_ms)?,
+            time_ms: at_least_one("time", self.time_ms)?,
         })
     }
 }
@@ -68,7 +80,67 @@ impl Operator for ClawTools {
         args: &'a Args,
         _context: &'a Context,
     ) -> BoxFuture<'a, Result<Value, CallError>> {
-        Box::pin(async move { Ok(ClawTools::settings(args)?.to_value()) })
+        Box::pin(async move {
+            let usual = Usual {
+                max_steps: 12,
+                step_tokens: 512,
+                context: 131_072,
+                exec_ms: 20_000,
+                time_ms: 600_000,
+            };
+            Ok(usual.settings("claw/2026.4", args)?.to_value())
+        })
+    }
+}
+
+impl Operator for SandboxTools {
+    fn name(&self) -> &'static str {
+        "rollout.sandbox_tools"
+    }
+
+    fn version(&self) -> u32 {
+        1
+    }
+
+    fn kind(&self) -> Kind {
+        Kind::Pure
+    }
+
+    fn pool(&self) -> Pool {
+        Pool::Instant
+    }
+
+    fn call<'a>(
+        &'a self,
+        args: &'a Args,
+        _context: &'a Context,
+    ) -> BoxFuture<'a, Result<Value, CallError>> {
+        Box::pin(async move {
+            let usual = Usual {
+                max_steps: 100,
+                step_tokens: 65_536,
+                context: 65_536,
+                exec_ms: 120_000,
+                time_ms: 5_400_000,
+            };
+            let said = |name: &str, usual: bool| match args.0.get(name) {
+                Some(Value::Bool(said)) => Ok(*said),
+                Some(_) => Err(CallError::row(format!("`{name}` must be true or false"))),
+                None => Ok(usual),
+            };
+            let contract = match (said("tools", true)?, said("legacy", false)?) {
+                (true, false) => "sandbox/0.2",
+                (true, true) => "sandbox/0.2-legacy",
+                (false, false) => "sandbox/0.2-vanilla",
+                (false, true) => {
+                    return Err(CallError::row(
+                        "`legacy` is about tools, and `tools: false` takes them away\n  help: leave \
+                         one of the two out",
+                    ));
+                }
+            };
+            Ok(usual.settings(contract, args)?.to_value())
+        })
     }
 }
 

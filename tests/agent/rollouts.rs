@@ -7,7 +7,7 @@ use claw::engine::{Args, CallError, Context, Operator};
 use claw::lang::Value;
 use claw::model::{Message, Model, ModelError};
 use claw::operators::place::Backends;
-use claw::operators::rollout::{ClawTools, Rollout};
+use claw::operators::rollout::{ClawTools, Rollout, SandboxTools};
 use claw::sandbox::{Backend, Command, Exit, Outcome, SandboxError};
 use claw::store::{Digest, MemoryObjects, Objects};
 use serde_json::json;
@@ -225,7 +225,7 @@ async fn wrong_arguments_are_told_as_the_rows_failure() {
         (
             |s| s.set("agent", "agent", Value::str("claw/0")),
             "`agent` cannot be used: there is no tool contract `claw/0`; the known ones are: \
-             claw/2026.4",
+             claw/2026.4, sandbox/0.2, sandbox/0.2-legacy, sandbox/0.2-vanilla",
         ),
         (
             |s| s.set("world", "task", Value::record([("prompt", Value::str("?"))])),
@@ -284,4 +284,36 @@ async fn claw_tools_checks_its_limits() {
     args.0.insert("max_steps".to_string(), Value::Int(0));
     let err = ClawTools.call(&args, &quiet).await.unwrap_err();
     assert_eq!(err.to_string(), "`max_steps` must be at least 1, not 0");
+}
+
+#[tokio::test]
+async fn sandbox_tools_have_the_limits_of_the_published_system() {
+    let objects = Arc::new(MemoryObjects::default());
+    let quiet = Context::quiet(objects, Digest::of(b"agent"));
+    let agent = SandboxTools.call(&Args::default(), &quiet).await.unwrap();
+    for (name, usual) in [
+        ("max_steps", 100),
+        ("step_tokens", 65_536),
+        ("context", 65_536),
+        ("exec_time", 120_000),
+        ("time", 5_400_000),
+    ] {
+        assert_eq!(agent.get(name), Some(&Value::Int(usual)), "{name}");
+    }
+    let named = |tools: bool, legacy: bool| {
+        let mut args = Args::default();
+        args.0.insert("tools".to_string(), Value::Bool(tools));
+        args.0.insert("legacy".to_string(), Value::Bool(legacy));
+        args
+    };
+    for (tools, legacy, name) in [
+        (true, false, "sandbox/0.2"),
+        (true, true, "sandbox/0.2-legacy"),
+        (false, false, "sandbox/0.2-vanilla"),
+    ] {
+        let agent = SandboxTools.call(&named(tools, legacy), &quiet).await.unwrap();
+        assert_eq!(agent.get("agent"), Some(&Value::str(name)));
+    }
+    let err = SandboxTools.call(&named(false, true), &quiet).await.unwrap_err();
+    assert!(err.to_string().contains("leave one of the two out"), "{err}");
 }

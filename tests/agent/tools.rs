@@ -76,7 +76,11 @@ fn the_schemas_are_those_of_the_release() {
 fn contracts_are_found_by_name() {
     assert_eq!(contract("claw/2026.4").unwrap().name(), "claw/2026.4");
     let err = contract("claw/1999.1").err().unwrap().to_string();
-    assert_eq!(err, "there is no tool contract `claw/1999.1`; the known ones are: claw/2026.4");
+    assert_eq!(
+        err,
+        "there is no tool contract `claw/1999.1`; the known ones are: claw/2026.4, \
+         sandbox/0.2, sandbox/0.2-legacy, sandbox/0.2-vanilla"
+    );
 }
 
 #[tokio::test]

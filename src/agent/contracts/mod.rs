@@ -1,5 +1,7 @@
 //! The contracts, one file each.
 
 mod claw_2026_4;
+mod sandbox_0_2;
 
 pub(super) use claw_2026_4::ClawTools2026;
+pub use sandbox_0_2::{Defect, Prompts, SandboxTools};
