@@ -36,7 +36,7 @@ fn user(content: &str) -> Message {
 }
 
 fn says(content: &str) -> Message {
-    Message::Assistant { content: content.into(), tool_calls: vec![] }
+    Message::Assistant { content: content.into(), reasoning: String::new(), tool_calls: vec![] }
 }
 
 fn calls(content: &str, calls: &[(&str, Value)]) -> Message {
@@ -45,7 +45,11 @@ fn calls(content: &str, calls: &[(&str, Value)]) -> Message {
         name: name.to_string(),
         arguments: arguments.clone(),
     });
-    Message::Assistant { content: content.into(), tool_calls: calls.collect() }
+    Message::Assistant {
+        content: content.into(),
+        reasoning: String::new(),
+        tool_calls: calls.collect(),
+    }
 }
 
 fn result(content: &str) -> Message {
@@ -252,7 +256,11 @@ fn a_checkpoint_answers() {
     assert_eq!(first.tool_calls[0].name, "exec");
     // Again, now that the reading is kept, and on a model that has kept nothing.
     assert_eq!(ask(&request(messages.clone(), 100)), first);
-    messages.push(Message::Assistant { content: first.content, tool_calls: first.tool_calls });
+    messages.push(Message::Assistant {
+        content: first.content,
+        reasoning: String::new(),
+        tool_calls: first.tool_calls,
+    });
     messages.push(result("(no output)"));
     let second = ask(&request(messages.clone(), 100));
     assert_eq!((second.finish, second.content.as_str()), (Finish::Stop, "Done."), "{second:?}");

@@ -25,6 +25,7 @@ mod fuzz;
 mod keys;
 mod learn;
 mod manual;
+mod models;
 mod packages;
 mod lsp;
 mod oracle;

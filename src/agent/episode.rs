@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::engine::Cancel;
+use crate::engine::{CallError, Cancel};
 use crate::model::{Finish, Message, Model, Request, Settings, Usage};
 use crate::sandbox::Sandbox;
 use crate::store::{Digest, KeyHasher};
@@ -69,7 +69,7 @@ pub async fn episode(
     episode: &Episode<'_>,
     sandbox: &mut dyn Sandbox,
     bounds: &Bounds,
-) -> Option<(Trajectory, Option<String>)> {
+) -> Option<(Trajectory, Option<CallError>)> {
     let mut play = Play::new(episode);
     let (ending, fault) = loop {
         if bounds.cancel.is_cancelled() {
@@ -88,7 +88,7 @@ pub async fn episode(
 
 enum Step {
     Goes,
-    Ends(Ending, Option<String>),
+    Ends(Ending, Option<CallError>),
 }
 
 struct Play {
@@ -149,9 +149,9 @@ impl Play {
                 Ok(answer) => break answer,
                 Err(err) => {
                     let asked = self.request.settings.max_tokens;
-                    match allowance::smaller(&err.0, asked) {
+                    match allowance::smaller(&err.to_string(), asked) {
                         Some(smaller) => self.request.settings.max_tokens = smaller,
-                        None => return Step::Ends(Ending::ModelError, Some(err.to_string())),
+                        None => return Step::Ends(Ending::ModelError, Some(err.into())),
                     }
                 }
             }
@@ -167,7 +167,11 @@ impl Play {
         if manners.first_call_alone {
             calls.truncate(1);
         }
-        let said = Message::Assistant { content: answer.content, tool_calls: answer.tool_calls };
+        let said = Message::Assistant {
+            content: answer.content,
+            reasoning: answer.reasoning,
+            tool_calls: answer.tool_calls,
+        };
         self.request.messages.push(said);
         if answer.finish == Finish::Length {
             // Its last call may be cut off in the middle: none is done.
@@ -187,7 +191,10 @@ impl Play {
             }
             let result = match episode.contract.call(sandbox, &call, &self.limits).await {
                 Ok(result) => result,
-                Err(err) => return Step::Ends(Ending::SandboxError, Some(err.to_string())),
+                Err(err) => {
+                    let fault = CallError::Infrastructure(err.to_string());
+                    return Step::Ends(Ending::SandboxError, Some(fault));
+                }
             };
             if result.is_error {
                 self.errors.push(call.id.clone());

@@ -7,15 +7,16 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::engine::Context;
 use crate::lang::Value;
 use crate::model::{Model, ModelError};
-use crate::store::Objects;
 
 use super::solver::open_solver;
 
 /// Opens models.
 pub trait Models: Send + Sync {
-    /// Opens the model that `value` names, to act on `task`. A sampling model draws from `seed`.
+    /// Opens the model that `value` names, to act on `task` (null where there is none) for the call
+    /// with this context. A sampling model draws from its key.
     ///
     /// # Errors
     /// When nobody knows the model, or its settings or files cannot be used.
@@ -23,14 +24,13 @@ pub trait Models: Send + Sync {
         &self,
         value: &Value,
         task: &Value,
-        objects: &dyn Objects,
-        seed: u64,
+        context: &Context,
     ) -> Result<Arc<dyn Model>, ModelError>;
 }
 
 /// Opens models of one kind; the arguments are those of [`Models::open`].
 pub type Opener =
-    dyn Fn(&Value, &Value, &dyn Objects, u64) -> Result<Arc<dyn Model>, ModelError> + Send + Sync;
+    dyn Fn(&Value, &Value, &Context) -> Result<Arc<dyn Model>, ModelError> + Send + Sync;
 
 /// The kinds of models that this program knows.
 ///
@@ -57,7 +57,7 @@ impl Registry {
     fn unknown(&self, name: &str) -> ModelError {
         let known: Vec<&str> = self.openers.keys().map(String::as_str).collect();
         let known = if known.is_empty() { "none".to_string() } else { known.join(", ") };
-        ModelError(format!(
+        ModelError::Unavailable(format!(
             "no provider can open the model `{name}`\n  help: the known ones are: {known}"
         ))
     }
@@ -68,19 +68,20 @@ impl Models for Registry {
         &self,
         value: &Value,
         task: &Value,
-        objects: &dyn Objects,
-        seed: u64,
+        context: &Context,
     ) -> Result<Arc<dyn Model>, ModelError> {
         let name = if value.get("checkpoint").is_some() {
             "checkpoint"
         } else {
             provider(value).ok_or_else(|| {
-                ModelError("a model is a record with the field `model` or `checkpoint`".to_string())
+                ModelError::Unavailable(
+                    "a model is a record with the field `model` or `checkpoint`".to_string(),
+                )
             })?
         };
         let kind = name.split_once('/').map_or(name, |(kind, _)| kind);
         let opener = self.openers.get(name).or_else(|| self.openers.get(kind));
-        opener.ok_or_else(|| self.unknown(name))?(value, task, objects, seed)
+        opener.ok_or_else(|| self.unknown(name))?(value, task, context)
     }
 }
 

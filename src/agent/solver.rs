@@ -15,9 +15,9 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use serde_json::Value as Json;
 
+use crate::engine::Context;
 use crate::lang::Value;
 use crate::model::{Answer, Finish, Message, Model, ModelError, Request, ToolCall, Usage};
-use crate::store::Objects;
 
 use super::mistake::mistaken;
 use super::trajectory::plain_json;
@@ -39,19 +39,20 @@ pub struct Solver {
 pub fn open_solver(
     value: &Value,
     task: &Value,
-    _objects: &dyn Objects,
-    seed: u64,
+    context: &Context,
 ) -> Result<Arc<dyn Model>, ModelError> {
     let rate = match value.get("error_rate") {
         None | Some(Value::Null) => 0.0,
         Some(rate) => {
             rate.as_float().filter(|rate| (0.0..=1.0).contains(rate)).ok_or_else(|| {
-                ModelError("the solver's `error_rate` must be a share from 0% to 100%".to_string())
+                ModelError::Unavailable(
+                    "the solver's `error_rate` must be a share from 0% to 100%".to_string(),
+                )
             })?
         }
     };
     let solution = task.get("solution").unwrap_or(&Value::Null);
-    Ok(Arc::new(Solver::new(&plain_json(solution), rate, seed)?))
+    Ok(Arc::new(Solver::new(&plain_json(solution), rate, context.key.seed())?))
 }
 
 impl Solver {
@@ -61,7 +62,7 @@ impl Solver {
     /// When the solution is not of the form that the module describes.
     pub fn new(solution: &Json, error_rate: f64, seed: u64) -> Result<Solver, ModelError> {
         let bad = |what: &str| {
-            ModelError(format!(
+            ModelError::Unavailable(format!(
                 "the task's solution cannot be played: {what}\n  help: a solution is \
                  {{calls, answer}}, with calls of the form {{name, arguments}}"
             ))
@@ -113,6 +114,7 @@ impl Model for Solver {
         let answer = match self.turns.get(turn) {
             Some((tool, arguments)) => Answer {
                 content: String::new(),
+                reasoning: String::new(),
                 tool_calls: vec![ToolCall {
                     id: format!("call_{}", turn + 1),
                     name: tool.clone(),
@@ -123,6 +125,7 @@ impl Model for Solver {
             },
             None => Answer {
                 content: self.answer.clone(),
+                reasoning: String::new(),
                 tool_calls: Vec::new(),
                 finish: Finish::Stop,
                 usage: Usage::default(),

@@ -40,7 +40,7 @@ pub(super) fn doc(args: &arguments::Doc) -> Result<Exit, Failure> {
         print::json(&json!({ "modules": modules.outlines }));
         return Ok(Exit::Done);
     }
-    let operators = load::operators(false)?;
+    let operators = load::operators(&project, false)?;
     let title = project.settings.project.name.as_deref().unwrap_or("Project");
     let pages = Site::new(title, &modules.outlines, Some(&operators)).pages()?;
     let out = args.out.clone().unwrap_or_else(|| project.root.join("doc"));

@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::{Exit, Failure, arguments, print};
+use crate::project::{ModelSettings, Project};
 
 /// One thing that was looked at.
 #[derive(Debug, Serialize)]
@@ -27,6 +28,8 @@ pub(super) fn doctor(args: &arguments::Doctor) -> Result<Exit, Failure> {
     findings.push(processor());
     findings.push(docker());
     findings.push(gpu());
+    let project = Project::around(std::path::Path::new("."))?;
+    findings.extend(project.settings.models.iter().map(|(name, settings)| model(name, settings)));
     let sandboxed = findings.iter().filter(|one| one.name == "process sandbox").all(|one| one.ok);
     if args.json {
         print::json(&findings);
@@ -94,6 +97,27 @@ fn docker() -> Finding {
             help: "optional: start dockerd, or point DOCKER_HOST at a Docker or Podman socket"
                 .into(),
         },
+    }
+}
+
+/// A model that the project reaches over the network: where it is, and whether its key is there. It is
+/// not asked anything.
+fn model(name: &str, settings: &ModelSettings) -> Finding {
+    let is_set = |variable: &String| std::env::var_os(variable).is_some_and(|key| !key.is_empty());
+    let (ok, key) = match &settings.key_env {
+        None => (true, "without a key".to_string()),
+        Some(variable) if is_set(variable) => (true, format!("{variable} is set")),
+        Some(variable) => (false, format!("{variable} is not set")),
+    };
+    Finding {
+        name: format!("model {name}"),
+        ok,
+        detail: format!("{} at {}, {key}", settings.model, settings.endpoint),
+        help: settings
+            .key_env
+            .as_ref()
+            .map(|variable| format!("set {variable} to its key before a run that needs it"))
+            .unwrap_or_default(),
     }
 }
 

@@ -145,6 +145,7 @@ pub(super) fn unknown(what: &str, name: &str, names: &[&str]) -> String {
 }
 
 /// Every operator, with the sandboxes and models that they act through.
-pub(super) fn operators(allow_unsandboxed: bool) -> Result<Operators, Failure> {
-    crate::operators::all(allow_unsandboxed).map_err(|err| Failure::work(err.to_string()))
+pub(super) fn operators(project: &Project, allow_unsandboxed: bool) -> Result<Operators, Failure> {
+    crate::operators::all(allow_unsandboxed, &project.settings.models)
+        .map_err(|err| Failure::work(err.to_string()))
 }

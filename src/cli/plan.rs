@@ -20,7 +20,7 @@ pub(super) fn plan(args: &arguments::Plan) -> Result<Exit, Failure> {
     let last = last_run(&project, &entry);
     let before = last.as_ref().map(|run| run.stages.clone()).unwrap_or_default();
     let changed = last.map(|run| changed_params(&run, &plan)).unwrap_or_default();
-    let operators = load::operators(true)?;
+    let operators = load::operators(&project, true)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .build()
         .map_err(|err| Failure::work(format!("starting the runtime: {err}")))?;

@@ -133,7 +133,7 @@ fn one(
         Ok(pipeline) => {
             run::refuse_unsandboxed(&pipeline, args.allow_unsandboxed)?;
             let plan = Plan::new(pipeline, &[]).map_err(|err| Failure::input(err.to_string()))?;
-            made(args, entry, store, plan, test)?
+            made(args, project, entry, store, plan, test)?
         }
     };
     let rendered = failures
@@ -146,6 +146,7 @@ fn one(
 /// Runs a test's pipeline; what did not hold.
 fn made(
     args: &arguments::Test,
+    project: &Project,
     entry: &str,
     store: &Arc<Store>,
     plan: Plan,
@@ -158,7 +159,7 @@ fn made(
     let threads = run::cores();
     let engine = Engine {
         store: store.clone(),
-        operators: load::operators(args.allow_unsandboxed)?,
+        operators: load::operators(project, args.allow_unsandboxed)?,
         limits: Limits { threads, sandboxes: threads * 4 },
         cancel: Cancel::default(),
         log: Arc::new(log),

@@ -12,7 +12,9 @@ use crate::lang::{CacheUse, Call, Policy, Value};
 use crate::store::{Digest, Objects, Receipt, Results, Store};
 
 use super::board::Board;
+use super::budget::Budget;
 use super::evaluate::{Caller, Stop};
+use super::journal::Journal;
 use super::log::{Event, RunLog};
 use super::operator::{Args, CallError, Cancel, Context, Kind, Operator, Pool, read_value};
 use super::output::Output;
@@ -75,7 +77,7 @@ impl Pools {
 
     fn of(&self, pool: Pool) -> Option<&Semaphore> {
         match pool {
-            Pool::Instant => None,
+            Pool::Instant | Pool::Elsewhere => None,
             Pool::Cpu => Some(&self.cpu),
             Pool::Sandbox => Some(&self.sandbox),
             Pool::Machine => Some(&self.machine),
@@ -102,6 +104,8 @@ pub(super) struct RowCaller {
     /// The stage's line on the board.
     pub(super) line: usize,
     pub(super) policy: Arc<Policy>,
+    /// What the stage may spend.
+    pub(super) budget: Option<Arc<Budget>>,
     /// Set when any call was not answered from the store.
     pub(super) ran: AtomicBool,
     /// The last `try` that gave nothing: how many attempts it made, and what was wrong.
@@ -202,6 +206,9 @@ impl RowCaller {
             key,
             threads: shared.pools.threads,
             cancel: shared.cancel.clone(),
+            budget: self.budget.clone(),
+            journal: (self.policy.cache == CacheUse::On)
+                .then(|| Journal::new(shared.store.clone(), shared.log.info.id.clone())),
             progress: Arc::new(move |done, total, word| {
                 board.lines[line].note(format!("{done}/{total} {word}"));
             }),
@@ -217,7 +224,7 @@ impl RowCaller {
             let again = match &err {
                 CallError::Infrastructure(_) => true,
                 CallError::Row { .. } => operator.kind() == Kind::Recorded,
-                CallError::Cancelled => false,
+                CallError::Budget(_) | CallError::Cancelled => false,
             };
             if !again || attempt > self.policy.retries || shared.cancel.is_cancelled() {
                 return Err(err);

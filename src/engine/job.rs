@@ -16,6 +16,7 @@ use crate::plan::{Plan, stage_key};
 use crate::store::{Digest, Objects, Receipt, Results};
 
 use super::board::State;
+use super::budget::Budget;
 use super::call::{RowCaller, Shared};
 use super::evaluate::{Rows, Scope, Stop, evaluate, flatten};
 use super::log::Event;
@@ -32,6 +33,8 @@ pub(super) struct Job {
     node: NodeIndex,
     line: usize,
     policy: Arc<Policy>,
+    /// What its policy lets it spend.
+    budget: Option<Arc<Budget>>,
     output: Arc<Output>,
     /// The row failures that the policy does not forgive.
     failure: std::sync::Mutex<Option<String>>,
@@ -84,6 +87,7 @@ impl Job {
             shared: shared.clone(),
             node,
             line,
+            budget: policy.budget.map(|limit| Arc::new(Budget::new(limit))),
             policy: Arc::new(policy),
             output,
             failure: Default::default(),
@@ -105,6 +109,7 @@ impl Job {
             shared: self.shared.clone(),
             line: self.line,
             policy: self.policy.clone(),
+            budget: self.budget.clone(),
             ran: AtomicBool::new(false),
             gave_up: Default::default(),
         }
@@ -358,6 +363,8 @@ impl Job {
                 }
             }
             Err(CallError::Cancelled) => {}
+            // It says nothing about the row, so whatever `on_error` says, the row is not put aside.
+            Err(err @ CallError::Budget(_)) => self.fail(err.to_string()),
             Err(err) => {
                 self.board().failed.fetch_add(1, Ordering::Relaxed);
                 self.put_aside(&row.place, &err, row.input);

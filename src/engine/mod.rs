@@ -5,19 +5,23 @@
 
 mod attempts;
 mod board;
+mod budget;
 mod call;
 mod evaluate;
 mod forecast;
 mod job;
+mod journal;
 mod log;
 mod operator;
 mod output;
 mod run;
 
 pub use board::{Board, Count, Line, State};
+pub use budget::{Budget, OverBudget, Reservation};
 pub use call::{Limits, Operators};
 pub use evaluate::{Caller, Rows, Scope, Stop, evaluate, filter, flatten};
 pub use forecast::{Forecast, forecast};
+pub use journal::Journal;
 pub use log::{Event, RunInfo, RunLog, RunRecord, StageRecord, read_run, read_stage_ends, run_ids};
 pub use operator::{Args, CallError, Cancel, Context, Kind, Operator, Pool, Tell, read_value};
 pub use output::Place;

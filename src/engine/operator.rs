@@ -10,6 +10,9 @@ use crate::lang::{Table, Value};
 use crate::plan;
 use crate::store::{Digest, Objects, StoreError};
 
+use super::budget::{Budget, OverBudget};
+use super::journal::Journal;
+
 /// What may be assumed about an operator's results.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -27,6 +30,9 @@ pub enum Pool {
     /// Microseconds of pure computing: run where it stands, and `claw plan` may run it to see
     /// through to the stages below.
     Instant,
+    /// Nothing of this machine: another one does the work, and whoever asks it says how many may
+    /// ask at once.
+    Elsewhere,
     /// One CPU.
     Cpu,
     /// One sandbox.
@@ -84,6 +90,11 @@ pub struct Context {
     pub threads: usize,
     /// Set when the run is to stop.
     pub cancel: Cancel,
+    /// What the stage may spend; `None` when its policy does not say.
+    pub budget: Option<Arc<Budget>>,
+    /// Where answers from outside are kept at once; `None` when the stage's policy says that earlier
+    /// results are not used.
+    pub journal: Option<Journal>,
     /// Tells how far a long call is: done and total, and a word such as `loss 0.31`.
     pub progress: Arc<Tell>,
 }
@@ -99,6 +110,8 @@ impl Context {
             key,
             threads: 1,
             cancel: Cancel::default(),
+            budget: None,
+            journal: None,
             progress: Arc::new(|_, _, _| {}),
         }
     }
@@ -155,6 +168,9 @@ pub enum CallError {
     /// never a score.
     #[error("{0}")]
     Infrastructure(String),
+    /// The stage may not spend what the call may cost: it ends, and what it has done is kept.
+    #[error("{0}\n  help: everything done so far is kept; raise `budget` and run again to go on")]
+    Budget(OverBudget),
     /// The run is being stopped.
     #[error("stopped")]
     Cancelled,

@@ -119,7 +119,7 @@ pub fn render(tokenizer: &Tokenizer, messages: &[Message], open: bool) -> Render
                 writer.mark(marks.end_of_turn);
                 writer.text("\n");
             }
-            Message::Assistant { content, tool_calls } => {
+            Message::Assistant { content, tool_calls, .. } => {
                 writer.mark(marks.turn);
                 writer.text("assistant\n");
                 writer.turn_to(true);

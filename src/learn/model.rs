@@ -55,12 +55,16 @@ impl Model for CheckpointModel {
                     inner.answer(&request, &|| sender.is_closed())
                 }));
                 let answer = answer.map_err(|_| {
-                    ModelError("the model broke while it was decoding: a defect in claw".into())
+                    ModelError::Unavailable(
+                        "the model broke while it was decoding: a defect in claw".into(),
+                    )
                 });
                 // Nobody is waiting any more when the request was dropped.
                 let _ = sender.send(answer);
             });
-            receiver.await.unwrap_or_else(|_| Err(ModelError("decoding was cut off".into())))
+            receiver
+                .await
+                .unwrap_or_else(|_| Err(ModelError::Unavailable("decoding was cut off".into())))
         }
         .boxed()
     }
@@ -73,7 +77,8 @@ impl Inner {
         let usage = |output: usize| Usage { input: prompt.len() as u64, output: output as u64 };
         if prompt.len() >= self.context {
             let (content, tool_calls) = (String::new(), Vec::new());
-            return Answer { content, tool_calls, finish: Finish::Context, usage: usage(0) };
+            let (finish, usage) = (Finish::Context, usage(0));
+            return Answer { content, reasoning: String::new(), tool_calls, finish, usage };
         }
         let mut cache = self.take(&prompt);
         self.decoder.read(&mut cache, &prompt);
@@ -117,7 +122,8 @@ impl Inner {
             .collect();
         // The mark that ends the turn was written too.
         let ended = usize::from(matches!(finish, Finish::Stop | Finish::ToolCalls));
-        Answer { content, tool_calls, finish, usage: usage(written.len() + ended) }
+        let usage = usage(written.len() + ended);
+        Answer { content, reasoning: String::new(), tool_calls, finish, usage }
     }
 
     /// The kept reading that begins most like `prompt`; an empty one when none shares anything.

@@ -1,7 +1,15 @@
 //! Models: the one door through which every stage, judge and agent asks for text.
 
+mod recorded;
+mod remote;
+
+pub use recorded::Recorded;
+pub use remote::Remote;
+
 use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
+
+use crate::engine::{CallError, OverBudget};
 
 /// One message of a conversation, in the shape that chat completions use.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -21,6 +29,9 @@ pub enum Message {
     Assistant {
         /// Text, perhaps empty.
         content: String,
+        /// What it thought before, where a server tells that apart from the text.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        reasoning: String,
         /// Tools it wants called, in order.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         tool_calls: Vec<ToolCall>,
@@ -97,6 +108,9 @@ pub enum Finish {
 pub struct Answer {
     /// Text, perhaps empty.
     pub content: String,
+    /// What it thought before, where a server tells that apart from the text.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub reasoning: String,
     /// Tools it wants called, in order.
     pub tool_calls: Vec<ToolCall>,
     /// Why it ended.
@@ -114,10 +128,34 @@ pub struct Usage {
     pub output: u64,
 }
 
-/// Why a model did not answer: the infrastructure's fault, never a score.
+/// Why a model did not answer.
 #[derive(Debug, Clone, thiserror::Error)]
-#[error("{0}")]
-pub struct ModelError(pub String);
+pub enum ModelError {
+    /// It could not be asked, or its answer was lost: the world's failure, never a score.
+    #[error("{0}")]
+    Unavailable(String),
+    /// It will not answer this request, whoever asks how often: the row's failure.
+    #[error("{message}")]
+    Refused {
+        /// Why.
+        message: String,
+        /// What it said, whole, as far as it said anything.
+        output: String,
+    },
+    /// The stage may not spend what the answer may cost.
+    #[error(transparent)]
+    Budget(#[from] OverBudget),
+}
+
+impl From<ModelError> for CallError {
+    fn from(err: ModelError) -> CallError {
+        match err {
+            ModelError::Unavailable(message) => CallError::Infrastructure(message),
+            ModelError::Refused { message, output } => CallError::Row { message, output },
+            ModelError::Budget(over) => CallError::Budget(over),
+        }
+    }
+}
 
 /// Something that answers.
 pub trait Model: Send + Sync {

@@ -4,6 +4,7 @@
 pub mod eval;
 pub mod exec;
 pub mod files;
+pub mod llm;
 pub mod persona;
 pub mod place;
 pub mod rollout;
@@ -14,17 +15,24 @@ pub mod train;
 pub mod verify;
 pub mod workspace;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::agent::Registry;
+use crate::agent::{Models, Registry};
 use crate::engine::{Operator, Operators};
+use crate::model::Remote;
+use crate::project::ModelSettings;
 use crate::sandbox::{Backend, LocalBackend, ProcessBackend, SandboxError};
 
-/// Every operator. `allow_unsandboxed` lets `sandbox("local")` be opened.
+/// Every operator. `allow_unsandboxed` lets `sandbox("local")` be opened; `remote` are the models that
+/// the project reaches over the network.
 ///
 /// # Errors
 /// When this program cannot find its own file, which sandboxes start from.
-pub fn all(allow_unsandboxed: bool) -> Result<Operators, SandboxError> {
+pub fn all(
+    allow_unsandboxed: bool,
+    remote: &BTreeMap<String, ModelSettings>,
+) -> Result<Operators, SandboxError> {
     let mut backends: Vec<Arc<dyn Backend>> = vec![Arc::new(ProcessBackend::current()?)];
     if allow_unsandboxed {
         backends.push(Arc::new(LocalBackend));
@@ -32,10 +40,16 @@ pub fn all(allow_unsandboxed: bool) -> Result<Operators, SandboxError> {
     let backends: place::Backends =
         Arc::new(move |name| backends.iter().find(|backend| backend.name() == name).cloned());
     let checkpoints = train::OpenCheckpoints::default();
-    let models = Registry::builtin().with(
+    let mut models = Registry::builtin().with(
         "checkpoint",
-        Box::new(move |value, _task, objects, _seed| checkpoints.model(value, objects)),
+        Box::new(move |value, _task, context| checkpoints.model(value, &*context.objects)),
     );
+    for (name, settings) in remote {
+        let remote = Arc::new(Remote::new(name, settings));
+        models =
+            models.with(name, Box::new(move |value, _task, context| remote.open(value, context)));
+    }
+    let models: Arc<dyn Models> = Arc::new(models);
     let library = Arc::new(task::Library::default());
     let operators: Vec<Arc<dyn Operator>> = vec![
         Arc::new(persona::Draw::default()),
@@ -44,7 +58,7 @@ pub fn all(allow_unsandboxed: bool) -> Result<Operators, SandboxError> {
         Arc::new(workspace::Mock::new(library)),
         Arc::new(rollout::ClawTools),
         Arc::new(rollout::SandboxTools),
-        Arc::new(rollout::Rollout::new(Arc::new(models), backends.clone())),
+        Arc::new(rollout::Rollout::new(models.clone(), backends.clone())),
         Arc::new(verify::Grade::new(backends.clone())),
         Arc::new(train::Tiny),
         Arc::new(train::Sft),
@@ -52,6 +66,8 @@ pub fn all(allow_unsandboxed: bool) -> Result<Operators, SandboxError> {
         Arc::new(exec::Exec::new(exec::Gives::Done, backends.clone())),
         Arc::new(exec::Exec::new(exec::Gives::File, backends.clone())),
         Arc::new(exec::Exec::new(exec::Gives::Rows, backends)),
+        Arc::new(llm::Llm::new(llm::Gives::Text, models.clone())),
+        Arc::new(llm::Llm::new(llm::Gives::Json, models)),
     ];
     Ok(Operators::new(operators.into_iter().chain(rows::all()).chain(files::all())))
 }

@@ -147,8 +147,8 @@ impl Operator for SandboxTools {
 /// `rollout.run`: one episode in a sandbox of its own.
 ///
 /// It is pure: the solver and checkpoints are functions of their arguments and of the seed, which is
-/// made from the call's key, and what a remote model said is recorded behind the same trait and said
-/// again. What an agent's commands take from outside (the date, the kernel's random numbers) is the
+/// made from the call's key, and what a remote model said is kept in the run's journal and said again
+/// (see [`crate::model::Recorded`]). What an agent's commands take from outside (the date, the kernel's random numbers) is the
 /// agent's doing, and shows when the run is verified.
 pub struct Rollout {
     models: Arc<dyn Models>,
@@ -184,7 +184,7 @@ impl Rollout {
         let seed = context.key.seed();
         let model = self
             .models
-            .open(model_value, task, objects, seed)
+            .open(model_value, task, context)
             .map_err(|err| CallError::row(format!("cannot open the model `{name}`: {err}")))?;
         let exec_ms = settings.exec_ms.min(place.time_ms.unwrap_or(u64::MAX));
         let settings = AgentSettings { exec_ms, ..settings };
@@ -213,12 +213,20 @@ impl Rollout {
             return Err(CallError::Cancelled);
         };
         if trajectory.ending.is_infrastructure() {
-            return Err(CallError::Infrastructure(format!(
-                "the episode of `{name}` on world {world_id} ended by {} in step {}: {}",
-                trajectory.ending.name(),
-                trajectory.steps() + 1,
-                fault.unwrap_or_default()
-            )));
+            let told = |fault: &dyn std::fmt::Display| {
+                let (ending, step) = (trajectory.ending.name(), trajectory.steps() + 1);
+                format!(
+                    "the episode of `{name}` on world {world_id} ended by {ending} in step {step}: {fault}"
+                )
+            };
+            return Err(match fault {
+                Some(CallError::Row { message, output }) => {
+                    CallError::Row { message: told(&message), output }
+                }
+                Some(CallError::Infrastructure(fault)) => CallError::Infrastructure(told(&fault)),
+                Some(fault) => fault,
+                None => CallError::Infrastructure(told(&"nobody said why")),
+            });
         }
         let closed = sandbox.close(objects).await.map_err(|err| {
             CallError::Infrastructure(format!(

@@ -208,14 +208,17 @@ impl OpenCheckpoints {
         objects: &dyn Objects,
     ) -> Result<Arc<dyn Model>, ModelError> {
         let Some(Value::Dir(digest)) = value.get("checkpoint") else {
-            return Err(ModelError("the model is not a checkpoint".to_string()));
+            return Err(ModelError::Unavailable("the model is not a checkpoint".to_string()));
         };
         let mut open_models = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, model)) = open_models.iter().find(|(open, _)| open == digest) {
             return Ok(model.clone());
         }
         let checkpoint = open(value, objects).map_err(|err| {
-            ModelError(format!("the checkpoint {} cannot be opened: {err}", digest.short()))
+            ModelError::Unavailable(format!(
+                "the checkpoint {} cannot be opened: {err}",
+                digest.short()
+            ))
         })?;
         let model = Arc::new(CheckpointModel::new(&checkpoint));
         if open_models.len() == OPEN_AT_ONCE {

@@ -1,6 +1,7 @@
 //! A project: the folder with `claw.toml`, and what programs in it may read.
 
 mod files;
+mod models;
 pub mod packages;
 mod sources;
 mod watch;
@@ -16,6 +17,7 @@ use crate::store::Objects;
 use packages::{Origin, WrittenOrigin};
 
 pub use files::claw_files;
+pub use models::{ModelSettings, Prices};
 pub use sources::ProjectSources;
 pub use watch::{Look, Watched, variable};
 
@@ -32,6 +34,9 @@ pub struct Settings {
     /// The packages that it uses, by the names that it knows them by.
     #[serde(default)]
     pub packages: BTreeMap<String, WrittenOrigin>,
+    /// The models that it reaches over the network, by the names that its programs give to `model`.
+    #[serde(default)]
+    pub models: BTreeMap<String, ModelSettings>,
 }
 
 /// `[project]`.
@@ -110,6 +115,9 @@ impl Project {
             .map_err(|source| ProjectError::Io { path: path.clone(), source })?;
         let wrong = |message: String| ProjectError::Settings { path: path.clone(), message };
         let settings: Settings = toml::from_str(&text).map_err(|err| wrong(err.to_string()))?;
+        for (name, model) in &settings.models {
+            model.check(name).map_err(|err| wrong(format!("[models.{name}]: {err}")))?;
+        }
         let packages = settings
             .packages
             .iter()

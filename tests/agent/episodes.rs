@@ -6,7 +6,7 @@ use claw::agent::{
     AgentSettings, Bounds, CallLimits, Contract, Ending, Episode, ToolResult, Trajectory, contract,
     episode,
 };
-use claw::engine::Cancel;
+use claw::engine::{CallError, Cancel};
 use claw::model::{Answer, Finish, Message, Model, ModelError, ToolCall, ToolSchema, Usage};
 use claw::sandbox::{Command, Outcome, Sandbox, SandboxError};
 use claw::store::Digest;
@@ -31,7 +31,7 @@ async fn play_with(
     model: Arc<dyn Model>,
     settings: &AgentSettings,
     bounds: &Bounds,
-) -> Option<(Trajectory, Option<String>)> {
+) -> Option<(Trajectory, Option<CallError>)> {
     let plan = Episode {
         contract: contract(&settings.contract).unwrap(),
         settings,
@@ -46,7 +46,7 @@ async fn play_with(
     episode(&plan, sandbox, bounds).await
 }
 
-async fn play(sandbox: &mut FakeSandbox, model: Arc<Script>) -> (Trajectory, Option<String>) {
+async fn play(sandbox: &mut FakeSandbox, model: Arc<Script>) -> (Trajectory, Option<CallError>) {
     let bounds = Bounds::from_now(600_000, Cancel::default());
     play_with(sandbox, model, &settings(), &bounds).await.unwrap()
 }
@@ -68,7 +68,8 @@ async fn calls_of_one_turn_are_done_in_order_and_seen_together() {
         says("Tidied."),
     ]);
     let (trajectory, fault) = play(&mut sandbox, model.clone()).await;
-    assert_eq!((trajectory.ending, fault), (Ending::Answered, None));
+    assert_eq!(trajectory.ending, Ending::Answered);
+    assert!(fault.is_none());
     let Message::System { content: system } = &trajectory.messages[0] else { panic!() };
     assert!(system.contains("/workspace"));
     let tool = |id: &str, content: &str| Message::Tool {
@@ -83,7 +84,11 @@ async fn calls_of_one_turn_are_done_in_order_and_seen_together() {
             tool("y", "Successfully wrote 3 bytes to a"),
             tool("z", "new"),
             tool("w", "Tool browse not found"),
-            Message::Assistant { content: "Tidied.".to_string(), tool_calls: vec![] },
+            Message::Assistant {
+                content: "Tidied.".to_string(),
+                reasoning: String::new(),
+                tool_calls: vec![]
+            },
         ]
     );
     assert_eq!(trajectory.errors, ["w"]);
@@ -163,17 +168,18 @@ async fn every_end_has_its_name() {
     let (trajectory, _) = play(&mut FakeSandbox::new(&[]), Script::new(vec![Ok(full)])).await;
     assert_eq!((trajectory.ending, trajectory.steps()), (Ending::Context, 1));
     // The world's failures come with their words.
-    let model = Script::new(vec![look(), Err(ModelError("connection refused".to_string()))]);
+    let model =
+        Script::new(vec![look(), Err(ModelError::Unavailable("connection refused".to_string()))]);
     let (trajectory, fault) = play(&mut FakeSandbox::new(&[]), model).await;
     assert_eq!(trajectory.ending, Ending::ModelError);
-    assert_eq!(fault.as_deref(), Some("connection refused"));
+    assert_eq!(fault.unwrap().to_string(), "connection refused");
     fn broken(_: &mut Files, _: &Command) -> Result<Outcome, SandboxError> {
         Err(SandboxError::Broken("its init died".to_string()))
     }
     let model = Script::new(vec![calls(&[("", "exec", json!({ "command": "ls" }))])]);
     let (trajectory, fault) = play(&mut FakeSandbox::with_shell(&[], broken), model).await;
     assert_eq!(trajectory.ending, Ending::SandboxError);
-    assert_eq!(fault.as_deref(), Some("the sandbox broke: its init died"));
+    assert_eq!(fault.unwrap().to_string(), "the sandbox broke: its init died");
     for ending in [Ending::ModelError, Ending::SandboxError] {
         assert!(ending.is_infrastructure() && !ending.finished());
     }

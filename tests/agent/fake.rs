@@ -199,6 +199,7 @@ pub(super) fn calls(calls: &[(&str, &str, Json)]) -> Result<Answer, ModelError> 
         .collect();
     Ok(Answer {
         content: String::new(),
+        reasoning: String::new(),
         tool_calls,
         finish: Finish::ToolCalls,
         usage: Usage { input: 100, output: 10 },
@@ -209,6 +210,7 @@ pub(super) fn calls(calls: &[(&str, &str, Json)]) -> Result<Answer, ModelError> 
 pub(super) fn says(text: &str) -> Result<Answer, ModelError> {
     Ok(Answer {
         content: text.to_string(),
+        reasoning: String::new(),
         tool_calls: Vec::new(),
         finish: Finish::Stop,
         usage: Usage { input: 120, output: 5 },

@@ -161,14 +161,8 @@ async fn the_worlds_failures_are_no_runs() {
 
     struct Dead;
     impl Models for Dead {
-        fn open(
-            &self,
-            _: &Value,
-            _: &Value,
-            _: &dyn Objects,
-            _: u64,
-        ) -> Result<Arc<dyn Model>, ModelError> {
-            Ok(Script::new(vec![Err(ModelError("the endpoint is down".to_string()))]))
+        fn open(&self, _: &Value, _: &Value, _: &Context) -> Result<Arc<dyn Model>, ModelError> {
+            Ok(Script::new(vec![Err(ModelError::Unavailable("the endpoint is down".to_string()))]))
         }
     }
     let err = Setting::new().await.run(Arc::new(Dead)).await.unwrap_err();
@@ -184,13 +178,7 @@ async fn the_worlds_failures_are_no_runs() {
 async fn a_checkpoint_runs_under_its_own_name() {
     struct Talker;
     impl Models for Talker {
-        fn open(
-            &self,
-            _: &Value,
-            _: &Value,
-            _: &dyn Objects,
-            _: u64,
-        ) -> Result<Arc<dyn Model>, ModelError> {
+        fn open(&self, _: &Value, _: &Value, _: &Context) -> Result<Arc<dyn Model>, ModelError> {
             Ok(Script::new(vec![says("I have nothing to say.")]))
         }
     }

@@ -1,9 +1,10 @@
 //! The programmatic teacher: right without errors, wrong with them, and always the same.
 
 use claw::agent::{Models, Registry, Solver};
+use claw::engine::Context;
 use claw::lang::Value;
 use claw::model::{Finish, Message, Model, Request, Settings};
-use claw::store::MemoryObjects;
+use claw::store::{Digest, MemoryObjects};
 use serde_json::{Value as Json, json};
 
 fn solution() -> Json {
@@ -119,9 +120,11 @@ async fn it_decides_by_its_own_turns_alone() {
             (&answer.tool_calls[0].name, &answer.tool_calls[0].arguments),
             (tool, arguments)
         );
-        request
-            .messages
-            .push(Message::Assistant { content: answer.content, tool_calls: answer.tool_calls });
+        request.messages.push(Message::Assistant {
+            content: answer.content,
+            reasoning: String::new(),
+            tool_calls: answer.tool_calls,
+        });
         request.messages.push(Message::Tool {
             tool_call_id: format!("call_{}", turn + 1),
             content: "anything".to_string(),
@@ -144,13 +147,14 @@ fn solutions_come_as_lists_or_records_and_bad_ones_are_refused() {
 
 #[test]
 fn the_registry_opens_what_it_knows() {
-    let objects = MemoryObjects::default();
+    let objects = std::sync::Arc::new(MemoryObjects::default());
+    let context = Context::quiet(objects, Digest::of(b"a call"));
     let task = Value::record([("solution", Value::from_json(&solution()))]);
     let model = |name: &str| Value::record([("model", Value::str(name))]);
     let registry = Registry::builtin();
-    assert!(registry.open(&model("builtin/solver"), &task, &objects, 1).is_ok());
-    assert!(registry.open(&Value::str("builtin/solver"), &task, &objects, 1).is_ok());
-    let err = |value: &Value| registry.open(value, &task, &objects, 1).err().unwrap().to_string();
+    assert!(registry.open(&model("builtin/solver"), &task, &context).is_ok());
+    assert!(registry.open(&Value::str("builtin/solver"), &task, &context).is_ok());
+    let err = |value: &Value| registry.open(value, &task, &context).err().unwrap().to_string();
     assert_eq!(
         err(&model("openai/gpt")),
         "no provider can open the model `openai/gpt`\n  help: the known ones are: builtin/solver"
@@ -163,5 +167,5 @@ fn the_registry_opens_what_it_knows() {
     assert!(err(&checkpoint).contains("the model `checkpoint`"));
     // A kind that is registered by its first word opens every model below it.
     let registry = registry.with("openai", Box::new(claw::agent::open_solver));
-    assert!(registry.open(&model("openai/gpt"), &task, &objects, 1).is_ok());
+    assert!(registry.open(&model("openai/gpt"), &task, &context).is_ok());
 }

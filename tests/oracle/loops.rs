@@ -29,9 +29,11 @@ impl Script {
 
     fn says(&self, number: usize, request: &Request) -> Result<Answer, ModelError> {
         let line = match self.lines.get(number) {
-            Some(Json::String(refusal)) => return Err(ModelError(refusal.clone())),
+            Some(Json::String(refusal)) => {
+                return Err(ModelError::Refused { message: refusal.clone(), output: String::new() });
+            }
             Some(line) => line,
-            None => return Err(ModelError("the script is over".to_string())),
+            None => return Err(ModelError::Unavailable("the script is over".to_string())),
         };
         let calls = line.get("tool_calls").and_then(Json::as_array).cloned().unwrap_or_default();
         let tool_calls: Vec<ToolCall> = calls
@@ -50,7 +52,13 @@ impl Script {
             .collect();
         let finish = if tool_calls.is_empty() { Finish::Stop } else { Finish::ToolCalls };
         let usage = Usage { input: held(&request.messages), output: 0 };
-        Ok(Answer { content: text(line, "content").to_string(), tool_calls, finish, usage })
+        Ok(Answer {
+            content: text(line, "content").to_string(),
+            reasoning: String::new(),
+            tool_calls,
+            finish,
+            usage,
+        })
     }
 }
 
@@ -181,7 +189,7 @@ fn same(what: &str, expected: &Json, actual: &Json) -> Result<(), String> {
 fn steps(trajectory: &Trajectory) -> Vec<Json> {
     let mut steps = Vec::new();
     for (at, message) in trajectory.messages.iter().enumerate() {
-        let Message::Assistant { content, tool_calls } = message else { continue };
+        let Message::Assistant { content, tool_calls, .. } = message else { continue };
         let observation = match trajectory.messages.get(at + 1) {
             Some(Message::Tool { content, .. } | Message::User { content }) => {
                 let cut = content.rfind("\nSteps Remaining: ");

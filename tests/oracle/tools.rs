@@ -3,8 +3,7 @@
 use claw::agent::{CallLimits, Contract, Defect, Prompts, SandboxTools, ToolResult};
 use claw::model::ToolCall;
 use claw::sandbox::{
-    Backend, Closed, Command, Exit, FileError, Limits, LocalBackend, Outcome, Sandbox,
-    SandboxError,
+    Backend, Closed, Command, Exit, FileError, Limits, LocalBackend, Outcome, Sandbox, SandboxError,
 };
 use claw::store::{MemoryObjects, Objects};
 use futures::future::BoxFuture;

@@ -168,7 +168,10 @@ fn transcript(digest: &Digest, store: &dyn Objects) -> Result<String, Failure> {
         match message {
             Message::System { content } => say(&mut out, "system", content),
             Message::User { content } => say(&mut out, "user", content),
-            Message::Assistant { content, tool_calls } => {
+            Message::Assistant { content, reasoning, tool_calls } => {
+                if !reasoning.is_empty() {
+                    say(&mut out, "thinks", reasoning);
+                }
                 if !content.is_empty() {
                     say(&mut out, "assistant", content);
                 }

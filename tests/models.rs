@@ -1,0 +1,6 @@
+//! Remote models, asked over real connections: a server on loopback that behaves as badly as told.
+
+mod endpoint;
+mod pipelines;
+mod rollout;
+mod server;
