@@ -28,8 +28,18 @@ pub(super) fn doctor(args: &arguments::Doctor) -> Result<Exit, Failure> {
     findings.push(processor());
     findings.push(docker());
     findings.push(gpu());
-    let project = Project::around(std::path::Path::new("."))?;
-    findings.extend(project.settings.models.iter().map(|(name, settings)| model(name, settings)));
+    match Project::around(std::path::Path::new(".")) {
+        Ok(project) => {
+            let models = project.settings.models.iter();
+            findings.extend(models.map(|(name, settings)| model(name, settings)));
+        }
+        Err(err) => findings.push(Finding {
+            name: "claw.toml".to_string(),
+            ok: false,
+            detail: err.to_string(),
+            help: String::new(),
+        }),
+    }
     let sandboxed = findings.iter().filter(|one| one.name == "process sandbox").all(|one| one.ok);
     if args.json {
         print::json(&findings);

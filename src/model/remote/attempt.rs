@@ -19,6 +19,9 @@ const ROOM: usize = 4 << 20;
 /// Bytes that one token may take in a stream: an event with all its wrapping.
 const TOKEN_BYTES: usize = 4096;
 
+/// How long a body may take to end when all of the answer was said.
+const FAREWELL: Duration = Duration::from_millis(200);
+
 /// Bytes of an error's text that are read.
 const ERROR_BYTES: usize = 64 << 10;
 
@@ -143,6 +146,9 @@ impl Attempt<'_> {
                 return self.wrong(wrong, gathered.has_begun());
             }
             if gathered.is_done() {
+                // With the end of the body read, the connection can be used again.
+                let rest = async { while let Ok(Some(_)) = response.chunk().await {} };
+                let _ = timeout(FAREWELL, rest).await;
                 break;
             }
         }

@@ -7,6 +7,10 @@ use reqwest::header::HeaderValue;
 /// What stands where a key was.
 const HIDDEN: &str = "[key]";
 
+/// Characters that a key has at least. Shorter ones are words such as `none` and `EMPTY`, which servers
+/// at home are given because something must be sent; answers may hold those.
+const SECRET: usize = 12;
+
 /// A key. Printing it shows nothing of it.
 pub(super) struct Secret(String);
 
@@ -40,12 +44,26 @@ impl Secret {
 
     /// Text from a server, without the key: some repeat it in what they say of a bad one.
     pub(super) fn hidden(&self, text: &str) -> String {
-        text.replace(&self.0, HIDDEN)
+        if self.0.len() < SECRET { text.to_string() } else { text.replace(&self.0, HIDDEN) }
     }
 }
 
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(HIDDEN)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_hidden_and_words_are_not() {
+        let key = Secret("sk-0123456789".to_string());
+        assert_eq!(key.hidden("a sk-0123456789, b"), "a [key], b");
+        assert_eq!(format!("{key:?}"), "[key]");
+        assert_eq!(Secret("none".to_string()).hidden("none of them"), "none of them");
+        assert!(Secret("two\nlines".to_string()).header().is_none());
     }
 }
