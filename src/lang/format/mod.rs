@@ -23,6 +23,7 @@ mod tree;
 
 use crate::lang::diagnostic::Diagnostic;
 use crate::lang::source::FileId;
+use crate::lang::stack::roomy;
 use crate::lang::syntax;
 
 /// Columns that a line may take. Only what cannot be broken (a string, a name, a comment) goes past.
@@ -37,6 +38,8 @@ const INDENT: usize = 2;
 /// When the text does not parse: everything that is wrong with its form, at places of the file
 /// `FileId(0)`. Mistakes of meaning (names, types, units) are no obstacle.
 pub fn format(text: &str) -> Result<String, Vec<Diagnostic>> {
-    let tree = tree::Tree::of(syntax::concrete(text, FileId(0))?, text);
-    Ok(printer::print(&layout::file(&tree)))
+    roomy(|| {
+        let tree = tree::Tree::of(syntax::concrete(text, FileId(0))?, text);
+        Ok(printer::print(&layout::file(&tree)))
+    })
 }
