@@ -121,6 +121,11 @@ fn every_example_runs() {
     let project = Project::new();
     let examples =
         std::fs::read_dir(crate::project::checkout().join("examples")).expect("examples");
+    for data in std::fs::read_dir(crate::project::checkout().join("examples/data")).expect("data") {
+        let path = data.expect("an entry").path();
+        let name = path.file_name().and_then(|name| name.to_str()).expect("a name");
+        project.write(&format!("data/{name}"), &std::fs::read_to_string(&path).expect("text"));
+    }
     let mut count = 0;
     for example in examples {
         let path = example.expect("an example").path();

@@ -84,8 +84,8 @@ fn mistakes_have_a_place() {
     let csv = "files.read_csv(file(\"in.txt\"))";
     wrong(b"a,b\n1,\"x\ny\n", csv, "in.txt, line 2, column 3: this quote is never closed");
     wrong(b"a,b\n1,2\n\xc3\xa9,\"x\"y\n", csv, "in.txt, line 3, column 6: a closing quote ends");
-    wrong(b"a,b\n1,2,3\n", csv, "in.txt, line 2, column 5: 3 cells where there are 2 columns");
-    wrong(b"a,b\n\n1\n", csv, "in.txt, line 3, column 2: 1 cells where there are 2 columns");
+    wrong(b"a,b\n1,2,3\n", csv, "in.txt, line 2, column 5: 3 cells for 2 columns");
+    wrong(b"a,b\n\n1\n", csv, "in.txt, line 3, column 2: 1 cell for 2 columns");
     wrong(b"a,b,a\n", csv, "in.txt, line 1, column 5: two columns are called `a`");
     wrong(b"a\nb\n\xc3\xa9\xe9", csv, "in.txt, line 3, column 2: the byte 0xE9 is not UTF-8 text");
     let jsonl = "files.read_jsonl(file(\"in.txt\"))";

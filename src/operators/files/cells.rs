@@ -159,7 +159,7 @@ mod tests {
     #[test]
     fn cells_of_all_kinds() {
         let rows = |text: &str| {
-            let records = read(text).unwrap();
+            let records = read(text).expect("records");
             let rows =
                 records.into_iter().map(|(line, cells)| format!("{line}:{}", cells.join("|")));
             rows.collect::<Vec<_>>().join(" ")
@@ -178,7 +178,7 @@ mod tests {
     #[test]
     fn mistakes_have_a_place() {
         let wrong = |text: &str| {
-            let mistake = read(text).unwrap_err();
+            let mistake = read(text).expect_err("a mistake");
             (mistake.line, mistake.column)
         };
         assert_eq!(wrong("a,b\né,\"open\n\nx"), (2, 3));
@@ -201,7 +201,7 @@ mod tests {
             let line = |row: &Vec<String>| row.iter().map(quoted).collect::<Vec<_>>().join(",");
             let text = rows.iter().map(line).collect::<Vec<_>>().join("\r\n");
             let read_back: Vec<Vec<String>> =
-                read(&text).unwrap().into_iter().map(|(_, cells)| cells).collect();
+                read(&text).expect("records").into_iter().map(|(_, cells)| cells).collect();
             prop_assert_eq!(read_back, rows);
             let _ = read(&noise);
         }

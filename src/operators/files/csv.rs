@@ -101,7 +101,10 @@ pub(super) fn read(args: &Args, context: &Context) -> Result<Value, CallError> {
         let mut cells = Vec::new();
         while let Some(line) = reader.next(&mut cells).map_err(wrong)? {
             if cells.len() != names.len() {
-                let why = format!("{} cells where there are {} columns", cells.len(), names.len());
+                let count =
+                    |count, of| format!("{count} {of}{}", if count == 1 { "" } else { "s" });
+                let (here, wanted) = (count(cells.len(), "cell"), count(names.len(), "column"));
+                let why = format!("{here} for {wanted}");
                 let at = column_of(text, line, separator, cells.len().min(names.len()));
                 return Err(source.wrong(line, at, &why));
             }
@@ -190,8 +193,10 @@ pub(super) fn write(args: &Args, context: &Context) -> Result<Value, CallError> 
             return Err(CallError::row(format!("row {place} is no record: it has no columns")));
         };
         count += 1;
-        for name in fields.keys().filter(|name| !known.contains(*name)).collect::<Vec<_>>() {
-            known.insert(name.clone());
+        for name in fields.keys() {
+            if !known.contains(name) {
+                known.insert(name.clone());
+            }
         }
         Ok(())
     })?;

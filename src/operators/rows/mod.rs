@@ -29,12 +29,13 @@ use crate::lang::{self, Function, Table, Value};
 use crate::store::{Digest, Objects};
 
 type Work = fn(&Args, &Context) -> Result<Value, CallError>;
+type PoolOf = fn(&Args) -> Pool;
 
 /// An operator over whole tables: what it does, and how much work that is.
 struct TableOperator {
     name: &'static str,
     version: u32,
-    pool: fn(&Args) -> Pool,
+    pool: PoolOf,
     work: Work,
 }
 
@@ -42,7 +43,7 @@ struct TableOperator {
 pub fn all() -> Vec<Arc<dyn Operator>> {
     let quick = |_: &Args| Pool::Instant;
     let machine = |_: &Args| Pool::Machine;
-    let listed: [(&'static str, fn(&Args) -> Pool, Work); 12] = [
+    let listed: [(&'static str, PoolOf, Work); 12] = [
         ("rows.holdout", quick, choose::holdout),
         ("rows.split", quick, choose::split),
         ("rows.sample", quick, choose::sample),
