@@ -13,6 +13,17 @@ use super::{Came, cases, compare, explain, made, python, settle, text};
 
 /// As long as the folder in which the cases were observed: texts are clipped with it in them.
 const WORK: &str = "/tmp/lisw";
+/// Where relative paths start.
+const START: &str = "/workspace";
+
+/// The work directory of a case.
+fn work(case: &Json) -> &'static str {
+    let relative = |step: &Json| {
+        let path = text(&step["parameters"], "path");
+        !path.is_empty() && !path.starts_with("{W}") && !path.starts_with('/')
+    };
+    if case["steps"].as_array().expect("steps").iter().any(relative) { START } else { WORK }
+}
 
 /// A sandbox, better than the machine itself where there is one, with room for a long output.
 pub(super) async fn open() -> Box<dyn Sandbox> {
@@ -55,17 +66,17 @@ async fn sh(sandbox: &mut dyn Sandbox, line: &str, words: &[&str]) -> Vec<u8> {
 }
 
 /// The files of the work directory, as the cases write them.
-async fn files(sandbox: &mut dyn Sandbox) -> Map<String, Json> {
-    let listed = sh(sandbox, "cd \"$1\" && find . -type f -printf '%P\\0'", &[WORK]).await;
+async fn files(sandbox: &mut dyn Sandbox, work: &str) -> Map<String, Json> {
+    let listed = sh(sandbox, "cd \"$1\" && find . -type f -printf '%P\\0'", &[work]).await;
     let mut files = Map::new();
     for name in String::from_utf8_lossy(&listed).split('\0').filter(|name| !name.is_empty()) {
-        let bytes = sandbox.read(&format!("{WORK}/{name}"), 16 << 20).await.expect("a file");
+        let bytes = sandbox.read(&format!("{work}/{name}"), 16 << 20).await.expect("a file");
         files.insert(name.to_string(), Json::String(String::from_utf8_lossy(&bytes).into_owned()));
     }
     files
 }
 
-fn same_files(expected: &Json, actual: &Map<String, Json>) -> Result<(), String> {
+fn same_files(expected: &Json, actual: &Map<String, Json>, work: &str) -> Result<(), String> {
     let expected = expected.as_object().expect("files by name");
     let names =
         |files: &Map<String, Json>| files.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
@@ -73,7 +84,7 @@ fn same_files(expected: &Json, actual: &Map<String, Json>) -> Result<(), String>
         return Err(format!("files: observed [{}], here [{}]", names(expected), names(actual)));
     }
     for (name, expected) in expected {
-        compare(name, &made(expected, WORK), actual[name].as_str().expect("text"))?;
+        compare(name, &made(expected, work), actual[name].as_str().expect("text"))?;
     }
     Ok(())
 }
@@ -86,40 +97,43 @@ fn sorted_lines(text: &str) -> String {
 
 async fn edit_as(case: &Json, defects: &[Defect]) -> Result<(), String> {
     let mut sandbox = open().await;
-    sh(&mut *sandbox, "rm -rf \"$1\"; mkdir -p \"$1\"", &[WORK]).await;
+    let work = work(case);
+    if work == WORK {
+        sh(&mut *sandbox, "rm -rf \"$1\"; mkdir -p \"$1\"", &[WORK]).await;
+    }
     for (name, content) in case["files_before"].as_object().expect("files by name") {
-        let content = made(content, WORK);
+        let content = made(content, work);
         let content = content.as_str().expect("text");
         let bytes = if text(case, "id").contains("latin1") {
             content.chars().map(|c| u8::try_from(c).expect("Latin-1")).collect()
         } else {
             content.as_bytes().to_vec()
         };
-        sandbox.write(&format!("{WORK}/{name}"), &bytes).await.expect("written");
+        sandbox.write(&format!("{work}/{name}"), &bytes).await.expect("written");
     }
     for folder in case["dirs_before"].as_array().expect("folders") {
-        let folder = format!("{WORK}/{}", folder.as_str().expect("a path"));
+        let folder = format!("{work}/{}", folder.as_str().expect("a path"));
         sh(&mut *sandbox, "mkdir -p \"$1\"", &[&folder]).await;
     }
     let tools = contract(defects);
     let any_order = case.get("order_insensitive_listing") == Some(&json!(true));
     for step in case["steps"].as_array().expect("steps") {
-        let arguments = made(&step["parameters"], WORK);
+        let arguments = made(&step["parameters"], work);
         let told =
             call(&tools, &mut *sandbox, text(step, "function"), arguments, &limits()).await.text;
         match step.get("observation") {
             Some(expected) if any_order => {
-                let expected = made(expected, WORK);
+                let expected = made(expected, work);
                 let expected = sorted_lines(expected.as_str().expect("text"));
                 compare("the listing", &json!(expected), &sorted_lines(&told))?;
             }
-            Some(expected) => compare("the answer", expected, &told.replace(WORK, "{W}"))?,
+            Some(expected) => compare("the answer", expected, &told.replace(work, "{W}"))?,
             None if step.get("raises").is_some() => {
                 return Err(format!("the original breaks down; here: {told}"));
             }
             None => return Err("a step without an observation".to_string()),
         }
-        same_files(&step["files_after"], &files(&mut *sandbox).await)?;
+        same_files(&step["files_after"], &files(&mut *sandbox, work).await, work)?;
     }
     Ok(())
 }
@@ -184,6 +198,16 @@ async fn bash_as(case: &Json, defects: &[Defect]) -> Result<(), String> {
     compare("the answer", &made(&case["observation"], work), &told.text)
 }
 
+/// A case whose command ended by a signal, with the code that a shell tells for it.
+fn by_shell(case: &Json) -> Option<Json> {
+    let (before, rest) = text(case, "observation").split_once("Exit code -")?;
+    let (signal, rest) = rest.split_once('\n')?;
+    let code = 128 + signal.parse::<i32>().ok().filter(|signal| *signal > 1)?;
+    let mut case = case.clone();
+    case["observation"] = json!(format!("{before}Exit code {code}\n{rest}"));
+    Some(case)
+}
+
 #[tokio::test]
 async fn bash() {
     let mut came = Vec::new();
@@ -193,6 +217,12 @@ async fn bash() {
             async move { bash_as(&case, &defects).await }
         })
         .await;
+        let how = match (how, by_shell(&case)) {
+            (Came::Wrong(_), Some(case)) if bash_as(&case, &[]).await.is_ok() => {
+                Came::Differently(vec!["signals".to_string()])
+            }
+            (how, _) => how,
+        };
         came.push((text(&case, "id").to_string(), portable(&case, how)));
     }
     settle("bash", came);

@@ -28,15 +28,19 @@ pub(super) async fn edit(
     limits: &CallLimits,
     defects: &BTreeSet<Defect>,
 ) -> Result<String, SandboxError> {
-    let text = |name: &str| arguments.get(name).and_then(Json::as_str).unwrap_or_default();
+    let text = |name: &str| match arguments.get(name) {
+        Some(Json::String(text)) => text.clone(),
+        Some(Json::Number(number)) => number.to_string(),
+        _ => String::new(),
+    };
     let (command, path) = (text("command"), text("path"));
     if command.is_empty() || path.is_empty() {
         return Ok("Error: command and path are required.".to_string());
     }
     let shell = defects.contains(&Defect::ShellFiles);
     let files = Files { sandbox, limits, shell };
-    let mut editor = Editor { files, path, arguments, defects };
-    let done = match command {
+    let mut editor = Editor { files, path: &path, arguments, defects };
+    let done = match command.as_str() {
         "view" => editor.view().await?,
         "create" => editor.create().await?,
         "str_replace" => editor.replace().await?,
