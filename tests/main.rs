@@ -19,6 +19,7 @@ mod engine;
 mod exec;
 mod files;
 mod families;
+mod faults;
 mod format;
 mod lang;
 mod fuzz;

@@ -109,6 +109,18 @@ Examples:
     Publish(Publish),
     /// Serve an editor: the language server, on standard input and output
     Lsp,
+    /// Look after the store: check it, make its index anew, say what takes room
+    Store(super::store::Args),
+    /// Throw away what no run that matters needs any more
+    #[command(after_help = "\
+Keeps what the last runs of each pipeline and all pinned runs need, and every recorded result (what a
+model answered), which can only be had again by paying again. Runs stay listed; the results of old
+ones go. Safe to interrupt.")]
+    Gc(super::gc::Gc),
+    /// Keep what a run needs, whatever comes after it; without a run, list the pins
+    Pin(super::gc::PinArgs),
+    /// Take a pin away
+    Unpin(super::gc::Unpin),
 }
 
 /// A pipeline and its parameters.

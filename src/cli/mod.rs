@@ -7,6 +7,7 @@ mod doc;
 mod doctor;
 mod explain;
 mod fmt;
+mod gc;
 mod graph;
 mod line_diff;
 mod load;
@@ -22,6 +23,7 @@ mod runs;
 mod settled;
 mod sarif;
 mod show;
+mod store;
 mod test;
 mod update;
 mod vendor;
@@ -77,12 +79,15 @@ impl Failure {
 
 impl From<crate::store::StoreError> for Failure {
     fn from(err: crate::store::StoreError) -> Failure {
-        match err {
-            crate::store::StoreError::Locked(who) => Failure::work(format!(
-                "the store is being written to by {who}\n  help: wait for it to end, or stop it \
-                 with Ctrl-C; reading commands (plan, show, runs) work meanwhile"
-            )),
-            other => Failure::work(other.to_string()),
+        let what = match &err {
+            crate::store::StoreError::Locked(who) => {
+                format!("the store is being written to by {who}")
+            }
+            other => other.to_string(),
+        };
+        match err.help() {
+            Some(help) => Failure::work(format!("{what}\n  help: {help}")),
+            None => Failure::work(what),
         }
     }
 }
@@ -137,6 +142,10 @@ pub fn main() -> ExitCode {
         Command::Vendor(args) => vendor::vendor(&args),
         Command::Publish(args) => publish::publish(&args),
         Command::Lsp => lsp::lsp(),
+        Command::Store(args) => store::store(&args),
+        Command::Gc(args) => gc::gc(&args),
+        Command::Pin(args) => gc::pin(&args),
+        Command::Unpin(args) => gc::unpin(&args),
     };
     match ended {
         Ok(exit) => exit.into(),

@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::engine::{self, Cancel, Ended, Engine, Limits, RunLog, State};
 use crate::lang::{ExprKind, Pipeline, Value};
 use crate::plan::{Plan, walk};
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 
 use super::progress::Progress;
 use super::settled::{self, Asked, Came};
@@ -18,8 +18,22 @@ use crate::project::{Project, Watched};
 /// How long a run that is asked to stop may finish what is in flight.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// Runs a pipeline.
+/// Runs a pipeline. When it fails because something in the store is missing or damaged, it is run
+/// once more: by then the store knows, believes nothing unseen, and what is bad is made again.
 pub(super) fn run(args: &arguments::Run) -> Result<Exit, Failure> {
+    let mut damage = false;
+    let ended = once(args, &mut damage);
+    if !damage || matches!(ended, Ok(Exit::Done | Exit::Stopped)) {
+        return ended;
+    }
+    if let Err(failure) = &ended {
+        print::error(&failure.message);
+    }
+    print::notice("something in the store was damaged; going over it again to make it anew");
+    once(args, &mut damage)
+}
+
+fn once(args: &arguments::Run, damage: &mut bool) -> Result<Exit, Failure> {
     let (began, at) = (Instant::now(), SystemTime::now());
     let (project, entry) = Project::of(&args.pipeline.pipeline)?;
     let asked = Asked { project: &project, entry: &entry, args };
@@ -27,11 +41,34 @@ pub(super) fn run(args: &arguments::Run) -> Result<Exit, Failure> {
         return Ok(Exit::Done);
     }
     let store = Arc::new(Store::open(&project.store(), &format!("claw run {entry}"))?);
+    let done = with_store(args, &asked, &store, (began, at));
+    *damage = store.found_damage();
+    if matches!(done, Ok(Exit::Done)) {
+        let left = store.trust_again()?;
+        if left > 0 {
+            print::notice(&format!(
+                "note: {left} damaged objects are left that this pipeline does not need; `claw \
+                 store check` lists them, `claw gc` clears them away"
+            ));
+        }
+    } else if let Some(help) = store.help() {
+        print::notice(&format!("  help: {help}"));
+    }
+    done
+}
+
+fn with_store(
+    args: &arguments::Run,
+    asked: &Asked<'_>,
+    store: &Arc<Store>,
+    (began, at): (Instant, SystemTime),
+) -> Result<Exit, Failure> {
+    let (project, entry) = (asked.project, asked.entry);
     for notice in &store.notices {
         print::notice(&format!("note: {notice}"));
     }
     let sources = Watched::new(project.fetching_sources(store.clone()));
-    let (pipeline, silent) = load::bind_with(&entry, &args.pipeline, &sources)?;
+    let (pipeline, silent) = load::bind_with(entry, &args.pipeline, &sources)?;
     refuse_unsandboxed(&pipeline, args.allow_unsandboxed)?;
     refuse_executors(&pipeline)?;
     for name in &args.refresh {
@@ -40,8 +77,11 @@ pub(super) fn run(args: &arguments::Run) -> Result<Exit, Failure> {
     let plan = Arc::new(load::plan(pipeline, &args.only)?);
     let params =
         plan.pipeline.params.iter().map(|(name, value)| (name.clone(), value.to_json())).collect();
-    let log = RunLog::begin(&project.store(), &entry, params)
-        .map_err(|err| Failure::work(format!("starting the run's log: {err}")))?;
+    let log = RunLog::begin(&project.store(), entry, params).map_err(|err| StoreError::Io {
+        doing: "starting the run's log in",
+        path: project.store().display().to_string(),
+        source: err,
+    })?;
     let threads = args.threads.unwrap_or_else(cores).max(1);
     let engine = Engine {
         store: store.clone(),
@@ -72,11 +112,11 @@ pub(super) fn run(args: &arguments::Run) -> Result<Exit, Failure> {
         print::notice("stopped; what was finished is kept, and the next run goes on from there");
         return Ok(Exit::Stopped);
     };
-    let written = outputs::write(&project, &plan, &ended, store.as_ref())?;
+    let written = outputs::write(project, &plan, &ended, store.as_ref())?;
     if args.json {
-        tell_json(&engine, &plan, &ended, &store, &written)?;
+        tell_json(&engine, &plan, &ended, store, &written)?;
     } else {
-        let shown = shown(&plan, &ended, &store)?;
+        let shown = shown(&plan, &ended, store)?;
         if silent && store.notices.is_empty() {
             let operators = &engine.operators;
             let came = Came { plan: &plan, operators, ended: &ended, sources: &sources, began: at };
@@ -173,8 +213,10 @@ fn shown(plan: &Plan, ended: &Ended, store: &Store) -> Result<String, Failure> {
 
 fn tell(plan: &Plan, ended: &Ended, written: &[String], shown: &str, took: Duration) {
     for (stage, message) in &ended.failures {
-        print::error(&format!("stage `{stage}`: {message}"));
-        if plan.node(stage).is_some() {
+        if plan.node(stage).is_none() {
+            print::error(&format!("{stage}: {message}"));
+        } else {
+            print::error(&format!("stage `{stage}`: {message}"));
             print::notice(&format!(
                 "  help: `claw show {stage} --failed` shows the rows put aside"
             ));

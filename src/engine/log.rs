@@ -5,6 +5,7 @@
 //!   run.json        the pipeline, its parameters, when it began
 //!   stages.json     each stage's key, result and labelled parts, written when the run ends
 //!   events.jsonl    appended
+//!   used            the keys of the receipts it used, 32 bytes each, for `claw gc`
 //! ```
 
 use std::fs::{File, OpenOptions};
@@ -159,6 +160,11 @@ impl RunLog {
         let events =
             OpenOptions::new().create(true).append(true).open(folder.join("events.jsonl"))?;
         Ok(RunLog { info, folder, events: Mutex::new(events) })
+    }
+
+    /// Its folder.
+    pub fn folder(&self) -> &Path {
+        &self.folder
     }
 
     /// Appends an event. The log is a record for people; a disk that refuses it is noticed by the

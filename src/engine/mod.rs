@@ -14,6 +14,7 @@ mod journal;
 mod log;
 mod operator;
 mod output;
+mod retention;
 mod run;
 
 pub use board::{Board, Count, Line, State};
@@ -25,4 +26,5 @@ pub use journal::Journal;
 pub use log::{Event, RunInfo, RunLog, RunRecord, StageRecord, read_run, read_stage_ends, run_ids};
 pub use operator::{Args, CallError, Cancel, Context, Kind, Operator, Pool, Tell, read_value};
 pub use output::Place;
+pub use retention::{Pin, kept_runs, needs, pin, pins, unpin};
 pub use run::{Ended, Engine};

@@ -73,6 +73,8 @@ impl Engine {
     /// Runs a plan. Must be called within a tokio runtime.
     pub async fn run(&self, plan: Arc<Plan>, board: Arc<Board>) -> Ended {
         let began = Instant::now();
+        let uses = self.log.folder().join("used.new");
+        let noted = self.store.note_uses(&uses);
         let outputs: HashMap<String, Arc<Output>> = plan
             .order
             .iter()
@@ -119,7 +121,12 @@ impl Engine {
                 Err(err) => drop(failures.insert("claw itself".to_string(), err.to_string())),
             }
         }
-        self.end(&plan, &shared, failures, began)
+        let ended = self.end(&plan, &shared, failures, began);
+        // Without the list `claw gc` keeps more than it must, and nothing else.
+        if noted.is_ok() && self.store.end_uses() {
+            let _ = std::fs::rename(&uses, self.log.folder().join("used"));
+        }
+        ended
     }
 
     /// The result of a stage that is in the store whole: its inputs are known and its key has a

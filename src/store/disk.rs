@@ -8,8 +8,9 @@
 
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
-use std::io::Write;
+use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -21,6 +22,8 @@ use super::lock::Lock;
 use super::objects::{Objects, StoreError};
 use super::pack::{self, Kind, Place};
 use super::receipt::{Receipt, Results};
+use super::references::{Role, Walk};
+use super::{filesystem, suspect};
 
 /// Objects longer than this are files of their own.
 pub(super) const LARGE: usize = 4 << 20;
@@ -49,7 +52,19 @@ struct Shared {
     objects: Mutex<HashMap<Digest, Arc<[u8]>>>,
     receipts: Mutex<HashMap<Digest, Receipt>>,
     packs: Mutex<HashMap<u32, Arc<File>>>,
-    failure: Mutex<Option<String>>,
+    failure: Mutex<Option<Failed>>,
+    /// Whether damage was found, now or earlier (see [`suspect`]).
+    suspect: AtomicBool,
+    /// Whether it was found since the store was opened.
+    found: AtomicBool,
+    /// Where the keys of the receipts that a run uses are noted.
+    uses: Mutex<Option<BufWriter<File>>>,
+}
+
+/// Why nothing more is written.
+struct Failed {
+    why: String,
+    help: Option<&'static str>,
 }
 
 enum Work {
@@ -84,7 +99,12 @@ impl Store {
         let held = Lock::take(folder, who)?;
         let index = Index::open(folder)?;
         let mut notices = Vec::new();
+        notices.extend(filesystem::notice(folder));
         let (pack, offset) = catch_up(folder, &index, &mut notices)?;
+        let suspected = suspect::read(folder).is_some();
+        if suspected {
+            notices.push("damage was found in the store; results are verified before use".into());
+        }
         let shared = Arc::new(Shared {
             folder: folder.to_path_buf(),
             index,
@@ -92,6 +112,9 @@ impl Store {
             receipts: Mutex::default(),
             packs: Mutex::default(),
             failure: Mutex::default(),
+            suspect: AtomicBool::new(suspected),
+            found: AtomicBool::new(false),
+            uses: Mutex::default(),
         });
         let (sender, receiver) = sync_channel(WAITING);
         let appender = Appender::open(shared.clone(), pack, offset)?;
@@ -118,6 +141,113 @@ impl Store {
         self.shared.healthy()
     }
 
+    /// What to do about the error that stopped the store, if one did.
+    pub fn help(&self) -> Option<&'static str> {
+        lock(&self.shared.failure).as_ref()?.help
+    }
+
+    /// Whether a missing or damaged object was met since the store was opened. Whoever was stopped
+    /// by one can start again: it will be made anew.
+    pub fn found_damage(&self) -> bool {
+        self.shared.found.load(Ordering::Relaxed)
+    }
+
+    /// After a run that has everything it needs: takes the note of damage away if what it names is
+    /// good again. Says how many are not, for they belong to something else.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn trust_again(&self) -> Result<usize, StoreError> {
+        if !self.shared.suspect.load(Ordering::Relaxed) {
+            return Ok(0);
+        }
+        self.sync()?;
+        let good =
+            |digest: &Digest| self.read(digest).is_ok() || matches!(self.kept(digest), Ok(Some(_)));
+        let named = suspect::read(self.folder()).unwrap_or_default();
+        let left = named.iter().filter(|digest| !good(digest)).count();
+        if left == 0 {
+            suspect::clear(self.folder())?;
+            self.shared.suspect.store(false, Ordering::Relaxed);
+        }
+        Ok(left)
+    }
+
+    /// Notes in this file the key of every receipt that is used or kept from now on: 32 bytes each,
+    /// in no order, some twice. What a run used is what `claw gc` keeps for it.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn note_uses(&self, path: &Path) -> Result<(), StoreError> {
+        let file = File::create(path).map_err(io("writing", path))?;
+        *lock(&self.shared.uses) = Some(BufWriter::new(file));
+        Ok(())
+    }
+
+    /// Ends [`Store::note_uses`]; says whether the note is complete.
+    pub fn end_uses(&self) -> bool {
+        lock(&self.shared.uses).take().is_some_and(|mut uses| uses.flush().is_ok())
+    }
+
+    fn used(&self, key: &Digest) {
+        let mut uses = lock(&self.shared.uses);
+        if uses.as_mut().is_some_and(|uses| uses.write_all(&key.0).is_err()) {
+            // A note with a gap would be worse than none.
+            *uses = None;
+        }
+    }
+
+    fn is_suspect(&self) -> bool {
+        self.shared.suspect.load(Ordering::Relaxed)
+    }
+
+    /// Remembers that an object, or the receipt with a key, is missing or damaged.
+    fn suspect(&self, what: &Digest) {
+        self.shared.suspect.store(true, Ordering::Relaxed);
+        self.shared.found.store(true, Ordering::Relaxed);
+        // Without the note the next run meets the damage as this one did.
+        let _ = suspect::add(self.folder(), [*what]);
+    }
+
+    /// An object, verified, with nothing done about one that is bad.
+    fn read(&self, digest: &Digest) -> Result<Arc<[u8]>, StoreError> {
+        if let Some(bytes) = lock(&self.shared.objects).get(digest) {
+            return Ok(bytes.clone());
+        }
+        match self.shared.index.object(digest)? {
+            Some(place) => {
+                let file = self.shared.pack(place.pack, digest)?;
+                Ok(pack::read(&file, place, digest)?.into())
+            }
+            None => read_large(&self.shared.folder, digest),
+        }
+    }
+
+    /// A receipt as it was kept, whether or not its result still is there.
+    fn kept(&self, key: &Digest) -> Result<Option<Receipt>, StoreError> {
+        if let Some(receipt) = lock(&self.shared.receipts).get(key) {
+            return Ok(Some(receipt.clone()));
+        }
+        let Some(place) = self.shared.index.receipt(key)? else {
+            return Ok(None);
+        };
+        let read = self.shared.pack(place.pack, key).and_then(|file| pack::read(&file, place, key));
+        let bytes = match read {
+            Err(err @ StoreError::Io { .. }) => return Err(err),
+            read => read.ok(),
+        };
+        let receipt = bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        if receipt.is_none() {
+            self.shared.index.forget_receipt(key);
+        }
+        Ok(receipt)
+    }
+
+    /// Whether a result is there, down to its files.
+    fn holds(&self, result: &Digest) -> bool {
+        Walk::new(self).is_whole((Role::Value, *result))
+    }
+
     fn send(&self, work: Work) -> Result<(), StoreError> {
         self.shared.healthy()?;
         let sent = self.sender.as_ref().is_some_and(|sender| sender.send(work).is_ok());
@@ -133,6 +263,37 @@ impl Drop for Store {
             let _ = writer.join();
         }
     }
+}
+
+/// What [`rebuild`] found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+pub struct Rebuilt {
+    /// Packs that were read.
+    pub packs: usize,
+    /// Objects found in them.
+    pub objects: usize,
+    /// Receipts found in them.
+    pub receipts: usize,
+    /// Whether an index was there, and now is in `index.damaged`.
+    pub moved_aside: bool,
+}
+
+/// Makes the index anew from the packs; the one that was there is moved aside.
+///
+/// # Errors
+/// [`StoreError::Locked`] when somebody writes to the store; when the disk refuses.
+pub fn rebuild(folder: &Path, who: &str) -> Result<Rebuilt, StoreError> {
+    let _held = Lock::take(folder, who)?;
+    rebuild_held(folder)
+}
+
+/// The same by whoever holds the lock.
+pub(super) fn rebuild_held(folder: &Path) -> Result<Rebuilt, StoreError> {
+    let moved_aside = Index::move_aside(folder)?;
+    let index = Index::open(folder)?;
+    catch_up(folder, &index, &mut Vec::new())?;
+    let (objects, receipts) = index.count();
+    Ok(Rebuilt { packs: pack::list(folder).len(), objects, receipts, moved_aside })
 }
 
 /// Reads what the packs hold beyond what the index knows; says where to append.
@@ -175,7 +336,7 @@ fn catch_up(
 impl Shared {
     fn healthy(&self) -> Result<(), StoreError> {
         match &*lock(&self.failure) {
-            Some(why) => Err(StoreError::Stopped(why.clone())),
+            Some(failed) => Err(StoreError::Stopped(failed.why.clone())),
             None => Ok(()),
         }
     }
@@ -189,19 +350,27 @@ impl Shared {
         match what() {
             Ok(()) => true,
             Err(err) => {
-                *lock(&self.failure) = Some(err.to_string());
+                *lock(&self.failure) = Some(Failed { why: err.to_string(), help: err.help() });
                 false
             }
         }
     }
 
-    fn pack(&self, number: u32) -> Result<Arc<File>, StoreError> {
+    /// A pack, for reading the record of that name in it.
+    fn pack(&self, number: u32, name: &Digest) -> Result<Arc<File>, StoreError> {
         let mut packs = lock(&self.packs);
         if let Some(file) = packs.get(&number) {
             return Ok(file.clone());
         }
         let path = pack::path(&self.folder, number);
-        let file = Arc::new(File::open(&path).map_err(io("opening", &path))?);
+        let file = match File::open(&path) {
+            Ok(file) => Arc::new(file),
+            Err(err) if err.kind() == std::io::ErrorKind::NotFound => {
+                let what = format!("pack {number} is gone");
+                return Err(StoreError::Damaged { digest: *name, what });
+            }
+            Err(err) => return Err(io("opening", &path)(err)),
+        };
         packs.insert(number, file.clone());
         Ok(file)
     }
@@ -233,7 +402,11 @@ pub(super) fn read_large(folder: &Path, digest: &Digest) -> Result<Arc<[u8]>, St
 fn write_large(folder: &Path, digest: &Digest, bytes: &[u8]) -> Result<(), StoreError> {
     let path = large_path(folder, digest);
     let above = path.parent().unwrap_or(folder);
-    std::fs::create_dir_all(above).map_err(io("making", above))?;
+    if !above.is_dir() {
+        std::fs::create_dir_all(above).map_err(io("making", above))?;
+        let objects = folder.join("objects");
+        File::open(&objects).and_then(|dir| dir.sync_all()).map_err(io("syncing", &objects))?;
+    }
     let mut temporary = tempfile::NamedTempFile::new_in(above).map_err(io("writing in", above))?;
     temporary.write_all(bytes).map_err(io("writing", &path))?;
     temporary.as_file().sync_all().map_err(io("syncing", &path))?;
@@ -247,37 +420,39 @@ fn write_large(folder: &Path, digest: &Digest, bytes: &[u8]) -> Result<(), Store
 
 impl Objects for Store {
     fn get(&self, digest: &Digest) -> Result<Arc<[u8]>, StoreError> {
-        if let Some(bytes) = lock(&self.shared.objects).get(digest) {
-            return Ok(bytes.clone());
+        let read = self.read(digest);
+        if let Err(StoreError::Missing(_) | StoreError::Damaged { .. }) = &read {
+            // A bad object counts as absent: whoever makes it again may keep it again.
+            self.shared.index.forget_object(digest);
+            let _ = std::fs::remove_file(large_path(self.folder(), digest));
+            self.suspect(digest);
         }
-        match self.shared.index.object(digest)? {
-            Some(place) => {
-                let file = self.shared.pack(place.pack)?;
-                match pack::read(&file, place, digest) {
-                    Ok(bytes) => Ok(bytes.into()),
-                    Err(err) => {
-                        // A bad object counts as absent: whoever makes it again may keep it again.
-                        self.shared.index.forget_object(digest);
-                        Err(err)
-                    }
-                }
-            }
-            None => read_large(&self.shared.folder, digest),
-        }
+        read
     }
 
     fn put(&self, bytes: &[u8]) -> Result<Digest, StoreError> {
         let digest = Digest::of(bytes);
-        if bytes.len() > LARGE {
-            if !large_path(&self.shared.folder, &digest).exists() {
-                write_large(&self.shared.folder, &digest, bytes)?;
-            }
+        let large = bytes.len() > LARGE;
+        let known = if large {
+            large_path(&self.shared.folder, &digest).exists()
+        } else {
+            let place = self.shared.index.object(&digest)?;
+            lock(&self.shared.objects).contains_key(&digest)
+                || place.is_some_and(|place| self.shared.pack(place.pack, &digest).is_ok())
+        };
+        if known && (!self.is_suspect() || self.get(&digest).is_ok()) {
             return Ok(digest);
         }
-        if lock(&self.shared.objects).contains_key(&digest)
-            || self.shared.index.object(&digest)?.is_some()
-        {
-            return Ok(digest);
+        if large {
+            self.shared.healthy()?;
+            // What the disk refuses once ends the run, as with small ones: no row is to blame.
+            let mut failed = None;
+            self.shared.attempt(|| {
+                write_large(&self.shared.folder, &digest, bytes).inspect_err(|err| {
+                    failed = Some(err.to_string());
+                })
+            });
+            return failed.map_or(Ok(digest), |why| Err(StoreError::Stopped(why)));
         }
         let bytes: Arc<[u8]> = bytes.into();
         if lock(&self.shared.objects).insert(digest, bytes.clone()).is_none() {
@@ -289,23 +464,22 @@ impl Objects for Store {
 
 impl Results for Store {
     fn receipt(&self, key: &Digest) -> Result<Option<Receipt>, StoreError> {
-        if let Some(receipt) = lock(&self.shared.receipts).get(key) {
-            return Ok(Some(receipt.clone()));
-        }
-        let Some(place) = self.shared.index.receipt(key)? else {
-            return Ok(None);
-        };
-        let file = self.shared.pack(place.pack)?;
-        let bytes = pack::read(&file, place, key).ok();
-        let receipt = bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok());
-        if receipt.is_none() {
-            self.shared.index.forget_receipt(key);
+        let receipt = self.kept(key)?.filter(|receipt| {
+            let doubted = self.is_suspect() && !lock(&self.shared.receipts).contains_key(key);
+            !doubted || (!receipt.is_stage() && self.holds(&receipt.result))
+        });
+        if receipt.is_some() {
+            self.used(key);
         }
         Ok(receipt)
     }
 
     fn keep(&self, receipt: &Receipt) -> Result<bool, StoreError> {
-        if self.receipt(&receipt.key)?.is_some() {
+        self.used(&receipt.key);
+        // One that lost its result, and cannot get it back by this work, makes room.
+        if let Some(first) = self.kept(&receipt.key)?
+            && (first.result == receipt.result || !self.is_suspect() || self.holds(&first.result))
+        {
             return Ok(false);
         }
         let bytes = serde_json::to_vec(receipt)

@@ -38,7 +38,21 @@ impl Batch {
 }
 
 fn failed(err: sled::Error) -> StoreError {
-    StoreError::Index(err.to_string())
+    match err {
+        sled::Error::Io(source) => {
+            StoreError::Io { doing: "using", path: "the index".to_string(), source }
+        }
+        other => StoreError::Index(other.to_string()),
+    }
+}
+
+/// Whether an error of the system tells of the files' content: sled reports a short or senseless
+/// file as an error of reading.
+fn is_damage(err: &StoreError) -> bool {
+    use std::io::ErrorKind::{InvalidData, InvalidInput, Other, UnexpectedEof};
+    let StoreError::Io { source, .. } = err else { return true };
+    source.raw_os_error().is_none()
+        && matches!(source.kind(), InvalidData | InvalidInput | Other | UnexpectedEof)
 }
 
 impl Index {
@@ -47,11 +61,24 @@ impl Index {
     pub(super) fn open(store: &Path) -> Result<Index, StoreError> {
         match Index::open_once(store) {
             Ok(index) => Ok(index),
+            // The disk said no; that says nothing about the index.
+            Err(err @ StoreError::Io { .. }) if !is_damage(&err) => Err(err),
             Err(_) => {
-                let (path, aside) = (store.join("index"), store.join("index.damaged"));
-                let _ = std::fs::remove_dir_all(&aside);
-                let _ = std::fs::rename(&path, &aside);
+                Index::move_aside(store)?;
                 Index::open_once(store)
+            }
+        }
+    }
+
+    /// Moves the index to `index.damaged`; says whether there was one.
+    pub(super) fn move_aside(store: &Path) -> Result<bool, StoreError> {
+        let (path, aside) = (store.join("index"), store.join("index.damaged"));
+        let _ = std::fs::remove_dir_all(&aside);
+        match std::fs::rename(&path, &aside) {
+            Ok(()) => Ok(true),
+            Err(err) if err.kind() == std::io::ErrorKind::NotFound => Ok(false),
+            Err(source) => {
+                Err(StoreError::Io { doing: "moving", path: path.display().to_string(), source })
             }
         }
     }
@@ -72,7 +99,9 @@ impl Index {
                 db,
             };
             let format = index.db.get("format").map_err(failed)?;
-            if format.as_deref() != Some(FORMAT) {
+            // A tree that lost everything while `end` survived must not pass for an empty store.
+            let hollow = index.end().is_some_and(|end| end != (1, 0)) && index.objects.is_empty();
+            if hollow || format.as_deref() != Some(FORMAT) {
                 index.objects.clear().map_err(failed)?;
                 index.receipts.clear().map_err(failed)?;
                 index.db.remove("end").map_err(failed)?;
@@ -95,6 +124,11 @@ impl Index {
 
     pub(super) fn receipt(&self, key: &Digest) -> Result<Option<Place>, StoreError> {
         Ok(self.receipts.get(key.0).map_err(failed)?.and_then(|bytes| Place::decode(&bytes)))
+    }
+
+    /// How many objects and receipts it knows. Counts them one by one.
+    pub(super) fn count(&self) -> (usize, usize) {
+        (self.objects.len(), self.receipts.len())
     }
 
     /// Forgets everything.

@@ -1,7 +1,8 @@
 //! One writer per store. Readers never wait: they read packs and run logs, which are only appended.
 
 use std::fs::{File, OpenOptions};
-use std::io::{Read, Seek, Write};
+use std::io::Read;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use rustix::fs::{FlockOperation, flock};
@@ -33,13 +34,14 @@ impl Lock {
         if !wait_for(&file) {
             let mut holder = String::new();
             let _ = file.read_to_string(&mut holder);
-            let holder = holder.trim();
+            let holder = holder.lines().next().unwrap_or_default().trim();
             let holder = if holder.is_empty() { "another claw process" } else { holder };
             return Err(StoreError::Locked(holder.to_string()));
         }
-        file.set_len(0).map_err(io)?;
-        file.rewind().map_err(io)?;
-        writeln!(file, "process {} ({who})", std::process::id()).map_err(io)?;
+        // First the note, then its end: somebody who reads it meanwhile never finds it empty.
+        let note = format!("process {} ({who})\n", std::process::id());
+        file.write_all_at(note.as_bytes(), 0).map_err(io)?;
+        file.set_len(note.len() as u64).map_err(io)?;
         Ok(Lock { _file: file })
     }
 }

@@ -6,25 +6,36 @@
 //!   objects/ab/cdef…      large objects, a file each
 //!   index/                sled: where things stand in the packs; made anew when it is lost
 //!   runs/<id>/            what each run did, appended line by line
+//!   suspect               there when damage was found: the next run verifies what it uses
 //!   lock                  one writer; readers need no lock
 //! ```
 //!
 //! [`Store`] is the one writer, [`Snapshot`] any number of readers; both are [`Objects`] and
 //! [`Results`].
 
+mod check;
+mod collect;
 mod digest;
 mod disk;
+mod filesystem;
 mod index;
 mod lock;
 mod objects;
 mod pack;
 mod receipt;
+mod references;
+mod size;
 mod snapshot;
+mod suspect;
 mod tree;
 
+pub use check::{Bad, Checked, Need, check, remember};
+pub use collect::{Collected, Keep, collect};
 pub use digest::{Digest, KeyHasher, NotADigest};
-pub use disk::Store;
+pub use disk::{Rebuilt, Store, rebuild};
 pub use objects::{MemoryObjects, Objects, StoreError};
 pub use receipt::{Receipt, Results};
+pub use references::{Reference, Role};
+pub use size::{Amount, Size, size};
 pub use snapshot::Snapshot;
 pub use tree::{BadTree, Entry, Tree};

@@ -41,6 +41,44 @@ pub enum StoreError {
     Stopped(String),
 }
 
+impl StoreError {
+    /// What a person can do about it, where that is more than to read the message.
+    pub fn help(&self) -> Option<&'static str> {
+        match self {
+            StoreError::Io { source, .. } => advice(source),
+            StoreError::Locked(_) => Some(
+                "wait for it to end, or stop it with Ctrl-C; reading commands (plan, show, runs, \
+                 store check) work meanwhile",
+            ),
+            StoreError::Missing(_) | StoreError::Damaged { .. } => Some(
+                "run the pipeline again: what is missing or damaged is made anew; `claw store \
+                 check` lists it",
+            ),
+            StoreError::Index(_) => Some("`claw store rebuild` makes the index anew"),
+            StoreError::Stopped(_) => None,
+        }
+    }
+}
+
+/// What to do about an error of the disk.
+pub(super) fn advice(err: &std::io::Error) -> Option<&'static str> {
+    use std::io::ErrorKind::{PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+    match err.kind() {
+        StorageFull | QuotaExceeded => Some(
+            "the disk is full (or your share of it is): free some space and run again, it goes on \
+             from what is finished; `claw gc --dry-run` says what the store itself could free",
+        ),
+        ReadOnlyFilesystem | PermissionDenied => Some(
+            "the store cannot be written here, so nothing can be run; plan, show, runs and check \
+             only read, and work. To run, make `.claw` writable or copy the project elsewhere",
+        ),
+        _ if err.raw_os_error() == Some(rustix::io::Errno::MFILE.raw_os_error()) => {
+            Some("this process may not open more files: raise the limit (`ulimit -n 4096`)")
+        }
+        _ => None,
+    }
+}
+
 /// Bytes by digest. Objects are never changed and never overwritten.
 pub trait Objects: Send + Sync {
     /// The bytes of an object.

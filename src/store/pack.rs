@@ -132,8 +132,10 @@ pub(super) fn record_length(stored: u32) -> u64 {
 pub(super) fn read(file: &File, place: Place, name: &Digest) -> Result<Vec<u8>, StoreError> {
     let damaged = |what: &str| StoreError::Damaged { digest: *name, what: what.to_string() };
     let mut record = vec![0u8; record_length(place.stored) as usize];
-    file.read_exact_at(&mut record, place.offset)
-        .map_err(|err| damaged(&format!("pack {}: {err}", place.pack)))?;
+    file.read_exact_at(&mut record, place.offset).map_err(|source| match source.kind() {
+        std::io::ErrorKind::UnexpectedEof => damaged("its pack ends before it"),
+        _ => StoreError::Io { doing: "reading", path: format!("pack {}", place.pack), source },
+    })?;
     let (body, check) = record.split_at(record.len() - CHECK);
     if Digest::of(body).0[..CHECK] != *check {
         return Err(damaged("its checksum differs"));
@@ -230,4 +232,55 @@ pub(super) fn scan(
         }
     }
     Ok(good)
+}
+
+/// A stretch of a pack in which no good record stands.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Stretch {
+    /// Where it begins.
+    pub(super) offset: u64,
+    /// Its length in bytes.
+    pub(super) length: u64,
+    /// What its header says it was, where one can still be read.
+    pub(super) header: Option<(Kind, Digest)>,
+    /// Whether it is what a writer leaves that was stopped in the middle: a record that is longer
+    /// than the rest of its pack, or no record at all, and nothing good behind it.
+    pub(super) torn: bool,
+}
+
+/// The records that the bytes between two offsets of a pack held, as far as their headers tell;
+/// `last` when nothing comes behind.
+pub(super) fn stretches(
+    store: &Path,
+    pack: u32,
+    (from, to): (u64, u64),
+    last: bool,
+) -> Result<Vec<Stretch>, StoreError> {
+    let path = path(store, pack);
+    let io = |source| StoreError::Io { doing: "reading", path: path.display().to_string(), source };
+    let file = File::open(&path).map_err(io)?;
+    let mut found = Vec::new();
+    let mut offset = from;
+    while offset < to {
+        let mut head = vec![0u8; HEADER.min((to - offset) as usize)];
+        file.read_exact_at(&mut head, offset).map_err(io)?;
+        let name = head.get(16..HEADER).and_then(Digest::from_slice);
+        let kind = match head.get(4) {
+            Some(1) => Some(Kind::Object),
+            Some(2) => Some(Kind::Receipt),
+            _ => None,
+        };
+        let header = kind.zip(name).filter(|_| head[..4] == *MAGIC);
+        let stored =
+            head.get(8..12).map(|len| u32::from_le_bytes([len[0], len[1], len[2], len[3]]));
+        let end = match (header, stored) {
+            (Some(_), Some(stored)) => offset + record_length(stored),
+            _ => u64::MAX,
+        };
+        let torn = last && end > to;
+        let length = end.min(to) - offset;
+        found.push(Stretch { offset, length, header, torn });
+        offset += length;
+    }
+    Ok(found)
 }

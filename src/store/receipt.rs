@@ -24,6 +24,13 @@ pub struct Receipt {
     pub run: String,
 }
 
+impl Receipt {
+    /// Whether it is a whole stage's, not a call's.
+    pub fn is_stage(&self) -> bool {
+        self.operator == "stage"
+    }
+}
+
 /// A store that can be read: objects, and receipts by key.
 pub trait Results: Objects {
     /// The receipt for a key, if the work was done.

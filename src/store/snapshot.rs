@@ -14,11 +14,14 @@ use super::objects::{MemoryObjects, Objects, StoreError};
 use super::pack::{self, Kind, Place};
 use super::receipt::{Receipt, Results};
 
+/// How often packs that go away while they are read are looked for again.
+const TRIES: u32 = 5;
+
 /// A read-only view. What is `put` or kept in it stays in memory: looking ahead changes nothing.
 pub struct Snapshot {
     folder: PathBuf,
     objects: HashMap<Digest, Place>,
-    receipts: HashMap<Digest, Receipt>,
+    receipts: HashMap<Digest, (Place, Receipt)>,
     packs: Mutex<HashMap<u32, Arc<File>>>,
     added: MemoryObjects,
 }
@@ -29,6 +32,22 @@ impl Snapshot {
     /// # Errors
     /// When the disk refuses.
     pub fn open(folder: &Path) -> Result<Snapshot, StoreError> {
+        let mut tries = 0;
+        loop {
+            match Snapshot::open_once(folder) {
+                // `claw gc` took a pack away between its name and its bytes: what survived of it
+                // stands in a newer one.
+                Err(StoreError::Io { source, .. })
+                    if source.kind() == std::io::ErrorKind::NotFound && tries < TRIES =>
+                {
+                    tries += 1;
+                }
+                other => return other,
+            }
+        }
+    }
+
+    fn open_once(folder: &Path) -> Result<Snapshot, StoreError> {
         let mut snapshot = Snapshot {
             folder: folder.to_path_buf(),
             objects: HashMap::new(),
@@ -37,6 +56,8 @@ impl Snapshot {
             added: MemoryObjects::default(),
         };
         for number in pack::list(folder) {
+            // Held open from now on, so that it can be read even after it was collected.
+            snapshot.pack(number)?;
             pack::scan(folder, number, 0, |record, payload| match record.kind {
                 Kind::Object => {
                     snapshot.objects.insert(record.name, record.place);
@@ -44,7 +65,8 @@ impl Snapshot {
                 Kind::Receipt => {
                     let receipt = payload().and_then(|bytes| serde_json::from_slice(&bytes).ok());
                     if let Some(receipt) = receipt {
-                        snapshot.receipts.entry(record.name).or_insert(receipt);
+                        // A second one for a key is there because the first had lost its result.
+                        snapshot.receipts.insert(record.name, (record.place, receipt));
                     }
                 }
             })?;
@@ -52,9 +74,34 @@ impl Snapshot {
         Ok(snapshot)
     }
 
+    fn pack(&self, number: u32) -> Result<Arc<File>, StoreError> {
+        let mut packs = self.packs.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(file) = packs.get(&number) {
+            return Ok(file.clone());
+        }
+        let path = pack::path(&self.folder, number);
+        let file = Arc::new(File::open(&path).map_err(|source| StoreError::Io {
+            doing: "opening",
+            path: path.display().to_string(),
+            source,
+        })?);
+        packs.insert(number, file.clone());
+        Ok(file)
+    }
+
+    /// Where a receipt stands.
+    pub(super) fn receipt_place(&self, key: &Digest) -> Option<Place> {
+        self.receipts.get(key).map(|(place, _)| *place)
+    }
+
+    /// Where an object stands in the packs; none for one that is a file of its own.
+    pub(super) fn place(&self, digest: &Digest) -> Option<Place> {
+        self.objects.get(digest).copied()
+    }
+
     /// Every receipt, in no order.
     pub fn receipts(&self) -> impl Iterator<Item = &Receipt> {
-        self.receipts.values()
+        self.receipts.values().map(|(_, receipt)| receipt)
     }
 
     /// How many objects the packs hold.
@@ -71,22 +118,7 @@ impl Objects for Snapshot {
         let Some(place) = self.objects.get(digest) else {
             return read_large(&self.folder, digest);
         };
-        let file = {
-            let mut packs = self.packs.lock().unwrap_or_else(PoisonError::into_inner);
-            match packs.get(&place.pack) {
-                Some(file) => file.clone(),
-                None => {
-                    let path = pack::path(&self.folder, place.pack);
-                    let file = Arc::new(File::open(&path).map_err(|source| StoreError::Io {
-                        doing: "opening",
-                        path: path.display().to_string(),
-                        source,
-                    })?);
-                    packs.insert(place.pack, file.clone());
-                    file
-                }
-            }
-        };
+        let file = self.pack(place.pack)?;
         Ok(pack::read(&file, *place, digest)?.into())
     }
 
@@ -97,7 +129,7 @@ impl Objects for Snapshot {
 
 impl Results for Snapshot {
     fn receipt(&self, key: &Digest) -> Result<Option<Receipt>, StoreError> {
-        Ok(self.receipts.get(key).cloned())
+        Ok(self.receipts.get(key).map(|(_, receipt)| receipt.clone()))
     }
 
     fn keep(&self, _receipt: &Receipt) -> Result<bool, StoreError> {
