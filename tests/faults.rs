@@ -141,7 +141,7 @@ fn a_full_disk_is_told_with_what_to_do() {
         .expect("strace starts");
     let text = String::from_utf8_lossy(&run.stderr).into_owned();
     assert_eq!(run.status.code(), Some(1), "{text}");
-    assert!(text.contains("No space left on device"), "{text}");
+    assert!(text.contains("the disk is full"), "{text}");
     assert!(text.contains("free some space and run again"), "{text}");
     results(&project, &[]);
     assert_clean(&project, "a full disk");
@@ -406,7 +406,7 @@ fn a_collection_that_is_killed_loses_nothing() {
 fn what_was_recorded_is_not_collected() {
     let folder = tempfile::tempdir().expect("a folder");
     let store = Store::open(folder.path(), "test").expect("a store");
-    let mut keep = |operator: &str| {
+    let keep = |operator: &str| {
         let result = store.put(format!("{{\"by\":\"{operator}\"}}").as_bytes()).expect("put");
         let key = Digest::of(operator.as_bytes());
         let receipt = Receipt {

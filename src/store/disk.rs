@@ -292,7 +292,7 @@ pub(super) fn rebuild_held(folder: &Path) -> Result<Rebuilt, StoreError> {
     let moved_aside = Index::move_aside(folder)?;
     let index = Index::open(folder)?;
     catch_up(folder, &index, &mut Vec::new())?;
-    let (objects, receipts) = index.count();
+    let (objects, receipts) = index.count()?;
     Ok(Rebuilt { packs: pack::list(folder).len(), objects, receipts, moved_aside })
 }
 

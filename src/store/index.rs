@@ -4,7 +4,10 @@
 //! is read from them at opening. An index that is missing, damaged or from an older copy is thereby
 //! mended without a question, and no result ever depends on sled being durable.
 
+use std::cell::Cell;
+use std::panic::AssertUnwindSafe;
 use std::path::Path;
+use std::sync::Once;
 
 use super::digest::Digest;
 use super::objects::StoreError;
@@ -14,10 +17,49 @@ use super::pack::Place;
 const FORMAT: &[u8] = b"claw index 1";
 
 /// The index of one store. One process at a time.
-pub(super) struct Index {
+pub(super) struct Index(Option<Trees>);
+
+struct Trees {
     db: sled::Db,
     objects: sled::Tree,
     receipts: sled::Tree,
+}
+
+thread_local! {
+    /// Whether this thread is inside sled, whose panics are answers here and no news for a person.
+    static INSIDE: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Asks sled something. It panics on some kinds of damage, and when a disk refuses to sync, instead
+/// of returning an error; that is caught here and told as one.
+fn guarded<T>(ask: impl FnOnce() -> Result<T, sled::Error>) -> Result<T, StoreError> {
+    static HOOK: Once = Once::new();
+    HOOK.call_once(|| {
+        let before = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            if !INSIDE.get() {
+                before(panic);
+            }
+        }));
+    });
+    INSIDE.set(true);
+    let answer = std::panic::catch_unwind(AssertUnwindSafe(ask));
+    INSIDE.set(false);
+    match answer {
+        Ok(answer) => answer.map_err(failed),
+        Err(_) => Err(StoreError::Index("sled could not go on with its files".to_string())),
+    }
+}
+
+impl Drop for Index {
+    fn drop(&mut self) {
+        let trees = self.0.take();
+        // What sled cannot save now is read from the packs at the next opening.
+        let _ = guarded(|| {
+            drop(trees);
+            Ok(())
+        });
+    }
 }
 
 /// Entries to add together.
@@ -85,75 +127,83 @@ impl Index {
 
     fn open_once(store: &Path) -> Result<Index, StoreError> {
         let path = store.join("index");
-        // sled panics on some kinds of damage instead of returning an error.
-        let opened = std::panic::catch_unwind(|| {
+        let trees = guarded(|| {
             let db = sled::Config::new()
                 .path(&path)
                 .cache_capacity(256 << 20)
                 .flush_every_ms(Some(1000))
-                .open()
-                .map_err(failed)?;
-            let index = Index {
-                objects: db.open_tree("objects").map_err(failed)?,
-                receipts: db.open_tree("receipts").map_err(failed)?,
+                .open()?;
+            let trees = Trees {
+                objects: db.open_tree("objects")?,
+                receipts: db.open_tree("receipts")?,
                 db,
             };
-            let format = index.db.get("format").map_err(failed)?;
             // A tree that lost everything while `end` survived must not pass for an empty store.
-            let hollow = index.end().is_some_and(|end| end != (1, 0)) && index.objects.is_empty();
-            if hollow || format.as_deref() != Some(FORMAT) {
-                index.objects.clear().map_err(failed)?;
-                index.receipts.clear().map_err(failed)?;
-                index.db.remove("end").map_err(failed)?;
-                index.db.insert("format", FORMAT).map_err(failed)?;
+            let end = trees.db.get("end")?.and_then(|bytes| Place::decode(&bytes));
+            let begun = end.is_some_and(|end| (end.pack, end.offset) != (1, 0));
+            let hollow = begun && trees.objects.is_empty() && trees.receipts.is_empty();
+            if hollow || trees.db.get("format")?.as_deref() != Some(FORMAT) {
+                trees.objects.clear()?;
+                trees.receipts.clear()?;
+                trees.db.remove("end")?;
+                trees.db.insert("format", FORMAT)?;
             }
-            Ok(index)
-        });
-        opened.unwrap_or_else(|_| Err(StoreError::Index("sled could not read its files".into())))
+            Ok(trees)
+        })?;
+        Ok(Index(Some(trees)))
+    }
+
+    fn trees(&self) -> &Trees {
+        self.0.as_ref().expect("open until it is dropped")
     }
 
     /// Up to which pack and offset the packs have been indexed.
     pub(super) fn end(&self) -> Option<(u32, u64)> {
-        let place = Place::decode(&self.db.get("end").ok()??)?;
+        let place = Place::decode(&guarded(|| self.trees().db.get("end")).ok()??)?;
         Some((place.pack, place.offset))
     }
 
     pub(super) fn object(&self, digest: &Digest) -> Result<Option<Place>, StoreError> {
-        Ok(self.objects.get(digest.0).map_err(failed)?.and_then(|bytes| Place::decode(&bytes)))
+        let found = guarded(|| self.trees().objects.get(digest.0))?;
+        Ok(found.and_then(|bytes| Place::decode(&bytes)))
     }
 
     pub(super) fn receipt(&self, key: &Digest) -> Result<Option<Place>, StoreError> {
-        Ok(self.receipts.get(key.0).map_err(failed)?.and_then(|bytes| Place::decode(&bytes)))
+        let found = guarded(|| self.trees().receipts.get(key.0))?;
+        Ok(found.and_then(|bytes| Place::decode(&bytes)))
     }
 
     /// How many objects and receipts it knows. Counts them one by one.
-    pub(super) fn count(&self) -> (usize, usize) {
-        (self.objects.len(), self.receipts.len())
+    pub(super) fn count(&self) -> Result<(usize, usize), StoreError> {
+        guarded(|| Ok((self.trees().objects.len(), self.trees().receipts.len())))
     }
 
     /// Forgets everything.
     pub(super) fn clear(&self) -> Result<(), StoreError> {
-        self.db.remove("end").map_err(failed)?;
-        self.objects.clear().map_err(failed)?;
-        self.receipts.clear().map_err(failed)
+        guarded(|| {
+            self.trees().db.remove("end")?;
+            self.trees().objects.clear()?;
+            self.trees().receipts.clear()
+        })
     }
 
     /// Forgets an object, so that it counts as absent.
     pub(super) fn forget_object(&self, digest: &Digest) {
-        let _ = self.objects.remove(digest.0);
+        let _ = guarded(|| self.trees().objects.remove(digest.0));
     }
 
     /// Forgets a receipt likewise.
     pub(super) fn forget_receipt(&self, key: &Digest) {
-        let _ = self.receipts.remove(key.0);
+        let _ = guarded(|| self.trees().receipts.remove(key.0));
     }
 
     /// Adds entries and then says that everything up to `end` is indexed.
     pub(super) fn add(&self, batch: Batch, end: (u32, u64)) -> Result<(), StoreError> {
-        self.objects.apply_batch(batch.objects).map_err(failed)?;
-        self.receipts.apply_batch(batch.receipts).map_err(failed)?;
         let place = Place { pack: end.0, offset: end.1, stored: 0 };
-        self.db.insert("end", &place.encode()).map_err(failed)?;
-        Ok(())
+        guarded(|| {
+            self.trees().objects.apply_batch(batch.objects)?;
+            self.trees().receipts.apply_batch(batch.receipts)?;
+            self.trees().db.insert("end", &place.encode()).map(drop)
+        })
     }
 }

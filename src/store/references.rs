@@ -56,9 +56,11 @@ pub(super) fn references(role: Role, bytes: &[u8]) -> Option<Vec<Reference>> {
             })
         }
         Role::Value => {
-            let value: serde_json::Value = serde_json::from_slice(bytes).ok()?;
+            // Bytes that are no JSON refer to nothing; that they are what was put is not asked here.
             let mut found = Vec::new();
-            in_value(&value, &mut found);
+            if let Ok(value) = serde_json::from_slice(bytes) {
+                in_value(&value, &mut found);
+            }
             Some(found)
         }
     }
