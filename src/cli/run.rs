@@ -41,7 +41,13 @@ fn once(args: &arguments::Run, damage: &mut bool) -> Result<Exit, Failure> {
         return Ok(Exit::Done);
     }
     let store = Arc::new(Store::open(&project.store(), &format!("claw run {entry}"))?);
-    let done = with_store(args, &asked, &store, (began, at));
+    let mut done = with_store(args, &asked, &store, (began, at));
+    if let Err(failure) = &mut done
+        && store.sync().is_err()
+    {
+        // The input is not to blame for what the disk refused to take.
+        failure.exit = Exit::Failed;
+    }
     *damage = store.found_damage();
     if matches!(done, Ok(Exit::Done)) {
         let left = store.trust_again()?;
