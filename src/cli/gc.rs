@@ -66,7 +66,7 @@ pub(super) struct Unpin {
 pub(super) fn gc(args: &Gc) -> Result<Exit, Failure> {
     let project = Project::around(&args.project)?;
     let folder = project.store();
-    let operators = load::operators(true)?;
+    let operators = load::operators(&project, true)?;
     // An operator that this claw does not know may have been one that was paid for.
     let paid = |receipt: &Receipt| {
         !args.recorded

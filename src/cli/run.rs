@@ -91,7 +91,7 @@ fn with_store(
     let threads = args.threads.unwrap_or_else(cores).max(1);
     let engine = Engine {
         store: store.clone(),
-        operators: load::operators(&project, args.allow_unsandboxed)?,
+        operators: load::operators(project, args.allow_unsandboxed)?,
         limits: Limits { threads, sandboxes: threads * 4 },
         cancel: Cancel::default(),
         log: Arc::new(log),

@@ -117,7 +117,10 @@ impl<'a> Walk<'a> {
         }
         let whole = match self.below((role, digest)) {
             // No early end: whoever asks wants every damaged object to be met.
-            Ok(below) => below.into_iter().fold(true, |whole, next| self.is_whole(next) && whole),
+            Ok(below) => {
+                let broken = below.into_iter().filter(|next| !self.is_whole(*next)).count();
+                broken == 0
+            }
             Err(_) => false,
         };
         self.whole.insert((role, digest), whole);

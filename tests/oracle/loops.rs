@@ -30,7 +30,10 @@ impl Script {
     fn says(&self, number: usize, request: &Request) -> Result<Answer, ModelError> {
         let line = match self.lines.get(number) {
             Some(Json::String(refusal)) => {
-                return Err(ModelError::Refused { message: refusal.clone(), output: String::new() });
+                return Err(ModelError::Refused {
+                    message: refusal.clone(),
+                    output: String::new(),
+                });
             }
             Some(line) => line,
             None => return Err(ModelError::Unavailable("the script is over".to_string())),
