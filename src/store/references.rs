@@ -117,10 +117,7 @@ impl<'a> Walk<'a> {
         }
         let whole = match self.below((role, digest)) {
             // No early end: whoever asks wants every damaged object to be met.
-            Ok(below) => {
-                let broken = below.into_iter().filter(|next| !self.is_whole(*next)).count();
-                broken == 0
-            }
+            Ok(below) => below.into_iter().filter(|next| !self.is_whole(*next)).count() == 0,
             Err(_) => false,
         };
         self.whole.insert((role, digest), whole);
