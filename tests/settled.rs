@@ -74,6 +74,9 @@ fn what_changes_is_seen() {
     project.write("claw.toml", "[project]\nname = \"other\"\n");
     assert!(long_way(&project, "good"), "the project's settings");
     settle(&project, "good");
+    project.write(".claw/suspect", "");
+    assert!(long_way(&project, "good"), "damage was found in the store");
+    settle(&project, "good");
     std::fs::remove_dir_all(project.path(".claw/packs")).expect("removed");
     assert!(long_way(&project, "good"), "the store is gone");
 }

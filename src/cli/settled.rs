@@ -25,7 +25,7 @@ use super::{arguments, print};
 struct Note {
     /// What was read, as it looked when the run began.
     read: Look,
-    /// What was written, outputs and packs, as it looked when the run ended.
+    /// What was written, outputs and what the store holds, as it looked when the run ended.
     written: Look,
     variables: Vec<(String, Option<Digest>)>,
     /// What the run showed.
@@ -95,6 +95,9 @@ impl Asked<'_> {
             below(&project.root.join(path), &mut written);
         }
         below(&project.store().join("packs"), &mut written);
+        below(&project.store().join("objects"), &mut written);
+        // Where damage was found, the next run looks for itself.
+        written.insert(project.store().join("suspect"));
         let note = Note {
             read: Look::take(read, came.began),
             written: Look::take(written, SystemTime::now()),
