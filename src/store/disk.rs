@@ -33,6 +33,8 @@ const SYNC_EVERY: Duration = Duration::from_millis(200);
 const BATCH_BYTES: usize = 8 << 20;
 /// Objects and receipts that may wait for the writer; who brings more waits with them.
 const WAITING: usize = 4096;
+/// Entries of which the index is told at once, at the latest.
+const INDEXING: usize = 8192;
 /// Appends that may wait for the index.
 const SETTLING: usize = 64;
 
@@ -506,9 +508,8 @@ struct Appended {
     file: Arc<File>,
     /// Where the packs end with it.
     end: (u32, u64),
-    batch: Batch,
-    objects: Vec<Digest>,
-    receipts: Vec<Digest>,
+    objects: Vec<(Digest, Place)>,
+    receipts: Vec<(Digest, Place)>,
     replies: Vec<Sender<()>>,
 }
 
@@ -516,7 +517,13 @@ impl Appender {
     fn open(shared: Arc<Shared>, pack: u32, offset: u64) -> Result<Appender, StoreError> {
         let file = open_pack(&shared.folder, pack)?;
         let (settler, appended) = sync_channel(SETTLING);
-        let settling = Settler { shared: shared.clone(), unsynced: Vec::new() };
+        let settling = Settler {
+            shared: shared.clone(),
+            unsynced: Vec::new(),
+            objects: Vec::new(),
+            receipts: Vec::new(),
+            end: (pack, offset),
+        };
         let settling = std::thread::Builder::new()
             .name("claw-settle".into())
             .spawn(move || settling.work(&appended))
@@ -558,7 +565,6 @@ impl Appender {
         Appended {
             file: self.file.clone(),
             end: (self.pack, self.offset),
-            batch: Batch::default(),
             objects: Vec::new(),
             receipts: Vec::new(),
             replies: Vec::new(),
@@ -576,14 +582,12 @@ impl Appender {
                 Work::Object(digest, bytes) => {
                     let stored = pack::append(&mut out, Kind::Object, &digest, &bytes);
                     let place = Place { pack: self.pack, offset, stored };
-                    appended.batch.object(&digest, place);
-                    appended.objects.push(digest);
+                    appended.objects.push((digest, place));
                 }
                 Work::Receipt(key, bytes) => {
                     let stored = pack::append(&mut out, Kind::Receipt, &key, &bytes);
                     let place = Place { pack: self.pack, offset, stored };
-                    appended.batch.receipt(&key, place);
-                    appended.receipts.push(key);
+                    appended.receipts.push((key, place));
                 }
                 Work::Sync(reply) => {
                     appended.replies.push(reply);
@@ -603,6 +607,11 @@ struct Settler {
     shared: Arc<Shared>,
     /// Packs with bytes that a power cut would take.
     unsynced: Vec<Arc<File>>,
+    /// What the index does not know yet, and up to where the packs go with it. It is told of many
+    /// at once: each telling costs it more than a record does.
+    objects: Vec<(Digest, Place)>,
+    receipts: Vec<(Digest, Place)>,
+    end: (u32, u64),
 }
 
 impl Settler {
@@ -632,20 +641,39 @@ impl Settler {
     }
 
     fn settle(&mut self, one: Appended) -> Vec<Sender<()>> {
-        let Appended { file, end, batch, objects, receipts, replies } = one;
+        let Appended { file, end, objects, receipts, replies } = one;
         if !self.unsynced.iter().any(|known| Arc::ptr_eq(known, &file)) {
             self.unsynced.push(file);
         }
-        if self.shared.attempt(|| self.shared.index.add(batch, end)) {
-            let mut pending = lock(&self.shared.objects);
-            objects.iter().for_each(|digest| drop(pending.remove(digest)));
-            let mut pending = lock(&self.shared.receipts);
-            receipts.iter().for_each(|key| drop(pending.remove(key)));
+        self.objects.extend(objects);
+        self.receipts.extend(receipts);
+        self.end = end;
+        if self.objects.len() + self.receipts.len() >= INDEXING {
+            self.index();
         }
         replies
     }
 
+    /// Tells the index; from then on it answers, and memory need not.
+    fn index(&mut self) {
+        let (objects, receipts) =
+            (std::mem::take(&mut self.objects), std::mem::take(&mut self.receipts));
+        if objects.is_empty() && receipts.is_empty() {
+            return;
+        }
+        let mut batch = Batch::default();
+        objects.iter().for_each(|(digest, place)| batch.object(digest, *place));
+        receipts.iter().for_each(|(key, place)| batch.receipt(key, *place));
+        if self.shared.attempt(|| self.shared.index.add(batch, self.end)) {
+            let mut pending = lock(&self.shared.objects);
+            objects.iter().for_each(|(digest, _)| drop(pending.remove(digest)));
+            let mut pending = lock(&self.shared.receipts);
+            receipts.iter().for_each(|(key, _)| drop(pending.remove(key)));
+        }
+    }
+
     fn sync(&mut self) {
+        self.index();
         for file in self.unsynced.drain(..) {
             let packs = self.shared.folder.join("packs");
             self.shared.attempt(|| file.sync_data().map_err(io("syncing", &packs)));
