@@ -38,8 +38,14 @@ pub(crate) fn module(text: &str, file: FileId, found: &mut Vec<Diagnostic>) -> M
         }
     };
     let mut builder = Builder { file, offset: 0, found, depth: 0 };
-    for pair in pairs.clone().flatten().filter(|pair| pair.as_rule() == Rule::COMMENT) {
-        module.comments.push(builder.span(&pair));
+    for pair in pairs.clone().flat_map(Pair::into_inner) {
+        if pair.as_rule() == Rule::COMMENT {
+            module.comments.push(builder.span(&pair));
+        } else if may_hold_comment(pair.as_str()) {
+            let inner = pair.into_inner().flatten();
+            let comments = inner.filter(|pair| pair.as_rule() == Rule::COMMENT);
+            module.comments.extend(comments.map(|pair| builder.span(&pair)));
+        }
     }
     let mut pairs = pairs.flat_map(Pair::into_inner).peekable();
     while let Some(pair) = pairs.next() {
@@ -71,6 +77,15 @@ pub(crate) fn module(text: &str, file: FileId, found: &mut Vec<Diagnostic>) -> M
         }
     }
     module
+}
+
+/// Whether a `//` stands in a declaration that begins no `///` line: most need not be searched.
+fn may_hold_comment(text: &str) -> bool {
+    text.lines().any(|line| {
+        let line = line.trim_start();
+        let doc = line.starts_with("///") && !line.starts_with("////");
+        !doc && line.contains("//")
+    })
 }
 
 /// The tree of a text that is one expression, such as a parameter's value on the command line.
