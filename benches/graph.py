@@ -11,6 +11,8 @@ import random
 import sys
 from pathlib import Path
 
+if len(sys.argv) < 2 or sys.argv[1].startswith("-"):
+    sys.exit(__doc__)
 folder = Path(sys.argv[1])
 count = int(sys.argv[2]) if len(sys.argv) > 2 else 2000
 draw = random.Random(1)

@@ -4,13 +4,13 @@
 //! power cuts, swapped and flipped files, concurrent runs, secrets, collection.
 
 use std::collections::HashSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use claw::store::{self, Digest, Objects, Receipt, Results, Snapshot, Store};
 use serde_json::Value as Json;
 
-use crate::project::{Project, checkout};
+use crate::project::{Project, checkout, copy};
 
 /// The pipeline of `benches/faults`: calls, tables, directories, and a file too large for a pack.
 fn project() -> Project {
@@ -36,19 +36,6 @@ fn assert_clean(project: &Project, after: &str) {
     let output = project.claw(&["store", "check"]);
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success(), "after {after}: {text}");
-}
-
-fn copy(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).expect("a folder");
-    for entry in std::fs::read_dir(from).expect("a folder") {
-        let entry = entry.expect("an entry");
-        let target = to.join(entry.file_name());
-        if entry.file_type().expect("a type").is_dir() {
-            copy(&entry.path(), &target);
-        } else {
-            std::fs::copy(entry.path(), target).expect("a copy");
-        }
-    }
 }
 
 /// Puts the store back to how it was in another project.
