@@ -3,10 +3,12 @@
 //! What stands there already and is right is left alone; what was deleted or edited is put back
 //! from the store without computing anything.
 
+use std::fs::{File, Permissions};
+use std::io::{BufRead, BufReader, BufWriter, Read, Write};
 use std::path::{Component, Path, PathBuf};
 
 use crate::engine::{Ended, read_value};
-use crate::lang::Value;
+use crate::lang::{Table, Value};
 use crate::plan::Plan;
 use crate::store::{Digest, Entry, Objects, Tree};
 
@@ -36,6 +38,7 @@ pub(super) fn write(
         let value = read_value(store, &digest)?;
         let changed = match content(&value, store)? {
             Content::Folder(tree) => folder(&target, &tree, store)?,
+            Content::Rows(table) => rows(&target, table, store)?,
             Content::Bytes(bytes) => file(&target, &bytes)?,
         };
         if changed {
@@ -45,32 +48,19 @@ pub(super) fn write(
     Ok(written)
 }
 
-enum Content {
+enum Content<'a> {
     Folder(Tree),
+    Rows(&'a Table),
     Bytes(Vec<u8>),
 }
 
 /// A directory (a checkpoint is one) becomes a folder, a file itself, a table JSON lines, and any
 /// other value indented JSON.
-fn content(value: &Value, store: &dyn Objects) -> Result<Content, Failure> {
+fn content<'a>(value: &'a Value, store: &dyn Objects) -> Result<Content<'a>, Failure> {
     Ok(match value {
         Value::Dir(digest) => Content::Folder(store.tree(digest)?),
         Value::File { digest, .. } => Content::Bytes(store.get(digest)?.to_vec()),
-        Value::Table(table) => {
-            let mut bytes = Vec::new();
-            for row in &table.rows {
-                let row = store.get(row)?;
-                // A table inside of a row (as `group` gives) is named there by its digest.
-                if row.windows(TABLE.len()).any(|part| part == TABLE) {
-                    let row = read_value(store, &Digest::of(&row))?;
-                    bytes.extend_from_slice(&whole(row, store)?.encode());
-                } else {
-                    bytes.extend_from_slice(&row);
-                }
-                bytes.push(b'\n');
-            }
-            Content::Bytes(bytes)
-        }
+        Value::Table(table) => Content::Rows(table),
         other => match other.get("checkpoint") {
             Some(Value::Dir(digest)) => Content::Folder(store.tree(digest)?),
             _ => {
@@ -104,6 +94,50 @@ fn whole(value: Value, store: &dyn Objects) -> Result<Value, Failure> {
     })
 }
 
+/// The line of a row.
+fn line(row: &Digest, store: &dyn Objects) -> Result<Vec<u8>, Failure> {
+    let row = store.get(row)?;
+    // A table inside of a row (as `group` gives) is named there by its digest.
+    let mut line = if row.windows(TABLE.len()).any(|part| part == TABLE) {
+        whole(read_value(store, &Digest::of(&row))?, store)?.encode()
+    } else {
+        row.to_vec()
+    };
+    line.push(b'\n');
+    Ok(line)
+}
+
+/// Writes a table's rows, never all of them in memory. Whether there was anything to write.
+fn rows(target: &Path, table: &Table, store: &dyn Objects) -> Result<bool, Failure> {
+    if have_rows(target, table, store)? {
+        return Ok(false);
+    }
+    replace_by(target, |out| {
+        for row in &table.rows {
+            out.write_all(&line(row, store)?).map_err(refused(target))?;
+        }
+        Ok(())
+    })?;
+    Ok(true)
+}
+
+/// Whether a file holds these rows and nothing else.
+fn have_rows(target: &Path, table: &Table, store: &dyn Objects) -> Result<bool, Failure> {
+    let Ok(file) = File::open(target) else {
+        return Ok(false);
+    };
+    let mut there = BufReader::new(file);
+    let mut found = Vec::new();
+    for row in &table.rows {
+        let line = line(row, store)?;
+        found.resize(line.len(), 0);
+        if there.read_exact(&mut found).is_err() || found != line {
+            return Ok(false);
+        }
+    }
+    Ok(there.fill_buf().is_ok_and(<[u8]>::is_empty))
+}
+
 fn refused<'a>(path: &'a Path) -> impl Fn(std::io::Error) -> Failure + 'a {
     move |err| Failure::work(format!("writing {}: {err}", path.display()))
 }
@@ -120,14 +154,25 @@ fn file(target: &Path, bytes: &[u8]) -> Result<bool, Failure> {
     Ok(true)
 }
 
-/// Writes a file under another name first, so that nobody ever reads half of it.
 fn replace(target: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    replace_by(target, |out| out.write_all(bytes).map_err(refused(target)))
+}
+
+/// Writes a file under another name first, so that nobody ever reads half of it.
+fn replace_by(
+    target: &Path,
+    write: impl FnOnce(&mut dyn Write) -> Result<(), Failure>,
+) -> Result<(), Failure> {
     let above = target.parent().unwrap_or(Path::new("."));
     std::fs::create_dir_all(above).map_err(refused(above))?;
+    let readable: Permissions = std::os::unix::fs::PermissionsExt::from_mode(0o644);
     let temporary = tempfile::NamedTempFile::new_in(above).map_err(refused(above))?;
-    std::fs::write(temporary.path(), bytes).map_err(refused(target))?;
-    let readable = std::os::unix::fs::PermissionsExt::from_mode(0o644);
-    std::fs::set_permissions(temporary.path(), readable).map_err(refused(target))?;
+    let mut out = BufWriter::new(temporary.as_file());
+    write(&mut out)?;
+    out.flush().map_err(refused(target))?;
+    drop(out);
+    // Whatever the mask says: outputs may be read by everybody.
+    temporary.as_file().set_permissions(readable).map_err(refused(target))?;
     temporary.persist(target).map_err(|err| refused(target)(err.error))?;
     Ok(())
 }

@@ -75,6 +75,11 @@ impl Pools {
         }
     }
 
+    /// Threads that compute.
+    pub(super) fn threads(&self) -> usize {
+        self.threads
+    }
+
     fn of(&self, pool: Pool) -> Option<&Semaphore> {
         match pool {
             Pool::Instant | Pool::Elsewhere => None,

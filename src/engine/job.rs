@@ -21,25 +21,29 @@ use super::call::{RowCaller, Shared};
 use super::evaluate::{Rows, Scope, Stop, evaluate, flatten};
 use super::log::Event;
 use super::operator::{CallError, read_value};
-use super::output::{End, Next, Output, Place, keep_value};
+use super::output::{End, Output, Place, Reader, keep_value};
+use super::plain::Plain;
 
 /// Rows of one stage that may be in flight at once when its policy does not say.
 const IN_FLIGHT: usize = 64;
 
+/// Rows that are taken from a stage at once, when there are as many.
+const AT_ONCE: usize = 256;
+
 /// One stage's work in a run.
 pub(super) struct Job {
     plan: Arc<Plan>,
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     node: NodeIndex,
     line: usize,
     policy: Arc<Policy>,
     /// What its policy lets it spend.
     budget: Option<Arc<Budget>>,
-    output: Arc<Output>,
+    pub(super) output: Arc<Output>,
     /// The row failures that the policy does not forgive.
     failure: std::sync::Mutex<Option<String>>,
     /// Set when no further row should start.
-    give_up: AtomicBool,
+    pub(super) give_up: AtomicBool,
     /// Rows that were started, those that a condition left out among them.
     started: AtomicU64,
 }
@@ -100,11 +104,11 @@ impl Job {
         self.plan.stage(self.node)
     }
 
-    fn board(&self) -> &super::board::Line {
+    pub(super) fn board(&self) -> &super::board::Line {
         &self.shared.board.lines[self.line]
     }
 
-    fn caller(&self) -> RowCaller {
+    pub(super) fn caller(&self) -> RowCaller {
         RowCaller {
             shared: self.shared.clone(),
             line: self.line,
@@ -180,7 +184,7 @@ impl Job {
             Err(Stop::Failed(err)) => {
                 if !matches!(err, CallError::Cancelled) {
                     self.board().failed.fetch_add(1, Ordering::Relaxed);
-                    self.put_aside(&Vec::new(), &err, None);
+                    self.put_aside(&Place::new(), &err, None);
                 }
                 Err(err)
             }
@@ -194,11 +198,17 @@ impl Job {
             return Err(CallError::row("not a `for` stage"));
         };
         let began = Instant::now();
-        let in_flight = self.policy.concurrency.unwrap_or(IN_FLIGHT);
-        let flight = Arc::new(Semaphore::new(in_flight));
-        let mut tasks = JoinSet::new();
-        let started = self.start_rows(each, &flight, &mut tasks).await;
-        while tasks.join_next().await.is_some() {}
+        let started = match Plain::of(each, &self.policy) {
+            Some(plain) => self.plain_rows(plain).await,
+            None => {
+                let in_flight = self.policy.concurrency.unwrap_or(IN_FLIGHT);
+                let flight = Arc::new(Semaphore::new(in_flight));
+                let mut tasks = JoinSet::new();
+                let started = self.start_rows(each, &flight, &mut tasks).await;
+                while tasks.join_next().await.is_some() {}
+                started
+            }
+        };
         if let Some(message) = self.lock_failure().clone() {
             return Err(CallError::row(message));
         }
@@ -228,27 +238,31 @@ impl Job {
         let caller = self.caller();
         let (name, rows) = &each.generators[0];
         match self.stream_of(rows) {
-            Some((output, tests)) => {
-                let mut cursor = 0;
-                while let Next::Row(place, digest) = output.next(cursor).await {
-                    cursor += 1;
-                    self.board().set(State::Running);
-                    let row = read_value(&*self.shared.store, &digest)?;
-                    if !passes(&tests, &row)? {
-                        continue;
-                    }
-                    let scope = Scope::default().with(name, row);
-                    let row = Starting { place, scope, input: Some(digest) };
-                    if !self.start_inner(each, 1, row, &caller, flight, tasks).await? {
+            Some((mut reader, tests)) => {
+                'rows: loop {
+                    let rows = reader.next(AT_ONCE).await;
+                    if rows.is_empty() {
                         break;
                     }
+                    for (place, digest) in rows {
+                        self.board().set(State::Running);
+                        let row = read_value(&*self.shared.store, &digest)?;
+                        if !passes(&tests, &row)? {
+                            continue;
+                        }
+                        let scope = Scope::default().with(name, row);
+                        let row = Starting { place, scope, input: Some(digest) };
+                        if !self.start_inner(each, 1, row, &caller, flight, tasks).await? {
+                            break 'rows;
+                        }
+                    }
                 }
-                if matches!(output.ended(), Some(End::Nothing)) {
+                if reader.failed() {
                     return Err(CallError::Cancelled);
                 }
             }
             None => {
-                let row = Starting { place: Vec::new(), scope: Scope::default(), input: None };
+                let row = Starting { place: Place::new(), scope: Scope::default(), input: None };
                 self.start_inner(each, 0, row, &caller, flight, tasks).await?;
             }
         }
@@ -256,25 +270,26 @@ impl Job {
     }
 
     /// The stage that rows can be streamed from, with the filters on the way: `s`, `s where …`.
-    fn stream_of<'a>(&self, rows: &'a Expr) -> Option<(Arc<Output>, Vec<&'a Function>)> {
+    pub(super) fn stream_of<'a>(&self, rows: &'a Expr) -> Option<(Reader, Vec<&'a Function>)> {
         match &rows.kind {
             ExprKind::Stage(name) => {
                 let node = self.plan.node(name)?;
                 let output = self.shared.outputs.get(name)?;
                 let streams = matches!(self.plan.stage(node).expr.kind, ExprKind::For(_));
-                (streams && output.ended().is_none()).then(|| (output.clone(), Vec::new()))
+                let reader = if streams { output.reader() } else { None };
+                Some((reader?, Vec::new()))
             }
             ExprKind::Filter(of, test) => {
-                let (output, mut tests) = self.stream_of(of)?;
+                let (reader, mut tests) = self.stream_of(of)?;
                 tests.push(test);
-                Some((output, tests))
+                Some((reader, tests))
             }
             _ => None,
         }
     }
 
     /// Fans out over the generators from `level` on. Says whether to go on.
-    fn start_inner<'a>(
+    pub(super) fn start_inner<'a>(
         self: &'a Arc<Self>,
         each: &'a For,
         level: usize,
@@ -354,7 +369,7 @@ impl Job {
                     self.board().ran.fetch_add(1, Ordering::Relaxed);
                     self.shared.log.write(&Event::Row {
                         stage: self.stage().name.clone(),
-                        place: row.place,
+                        place: row.place.to_vec(),
                         rows,
                         took_ms: began.elapsed().as_millis() as u64,
                     });
@@ -363,11 +378,18 @@ impl Job {
                 }
             }
             Err(CallError::Cancelled) => {}
+            Err(err) => self.row_failed(&row.place, &err, row.input),
+        }
+    }
+
+    /// Does with a row that failed what the policy says.
+    pub(super) fn row_failed(&self, place: &Place, err: &CallError, input: Option<Digest>) {
+        match err {
             // It says nothing about the row, so whatever `on_error` says, the row is not put aside.
-            Err(err @ CallError::Budget(_)) => self.fail(err.to_string()),
-            Err(err) => {
+            CallError::Budget(_) => self.fail(err.to_string()),
+            err => {
                 self.board().failed.fetch_add(1, Ordering::Relaxed);
-                self.put_aside(&row.place, &err, row.input);
+                self.put_aside(place, err, input);
                 let over = match self.policy.on_error {
                     OnError::Keep => false,
                     OnError::Fail => true,
@@ -414,7 +436,7 @@ impl Job {
             self.board().dropped.fetch_add(1, Ordering::Relaxed);
             self.shared.log.write(&Event::RowDropped {
                 stage: self.stage().name.clone(),
-                place: place.clone(),
+                place: place.to_vec(),
                 attempts: *attempts,
                 feedback: feedback.clone(),
             });
@@ -428,7 +450,7 @@ impl Job {
         };
         self.shared.log.write(&Event::RowFailed {
             stage: self.stage().name.clone(),
-            place: place.clone(),
+            place: place.to_vec(),
             error: err.to_string(),
             output,
             input,
@@ -520,21 +542,21 @@ impl Job {
 }
 
 /// A row that is about to be made.
-struct Starting {
-    place: Place,
-    scope: Scope,
+pub(super) struct Starting {
+    pub(super) place: Place,
+    pub(super) scope: Scope,
     /// The row of the first generator that it is made from.
-    input: Option<Digest>,
+    pub(super) input: Option<Digest>,
 }
 
-fn failure(stop: Stop) -> CallError {
+pub(super) fn failure(stop: Stop) -> CallError {
     match stop {
         Stop::Failed(err) => err,
         Stop::Unknown => CallError::row("a run met a value that is not known"),
     }
 }
 
-fn passes(tests: &[&Function], row: &Value) -> Result<bool, CallError> {
+pub(super) fn passes(tests: &[&Function], row: &Value) -> Result<bool, CallError> {
     for test in tests {
         let holds = lang::apply(test, row).map_err(|err| CallError::row(err.to_string()))?;
         if holds.as_bool() != Some(true) {

@@ -38,6 +38,17 @@ pub enum Event {
         /// Milliseconds.
         took_ms: u64,
     },
+    /// Rows were made by expressions alone; they are told together.
+    Rows {
+        /// The stage.
+        stage: String,
+        /// The place of the first among the stage's rows.
+        place: Vec<u32>,
+        /// How many.
+        count: u64,
+        /// Milliseconds.
+        took_ms: u64,
+    },
     /// An attempt failed and will be repeated.
     Retry {
         /// The stage.

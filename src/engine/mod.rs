@@ -14,6 +14,7 @@ mod journal;
 mod log;
 mod operator;
 mod output;
+mod plain;
 mod retention;
 mod run;
 

@@ -1,7 +1,9 @@
 //! A stage's result while it is being made: rows as they come, the whole when it is complete.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use smallvec::SmallVec;
 use tokio::sync::watch;
 
 use crate::lang::{Table, Value};
@@ -11,12 +13,14 @@ use super::operator::{CallError, read_value};
 
 /// A row's place among the rows of its stage: one number a generator, and its number among the
 /// rows that one call gave. Rows are put in the order of their places, whenever they come.
-pub type Place = Vec<u32>;
+pub type Place = SmallVec<[u32; 4]>;
 
 /// One stage's result.
 pub(super) struct Output {
     state: Mutex<Made>,
     changed: watch::Sender<u64>,
+    /// Stages that take rows one after the other.
+    readers: AtomicUsize,
 }
 
 #[derive(Default)]
@@ -35,64 +39,110 @@ pub(super) enum End {
     Nothing,
 }
 
-/// What a reader gets next.
-pub(super) enum Next {
-    Row(Place, Digest),
-    End,
+/// Takes a stage's rows in the order in which they come.
+pub(super) struct Reader {
+    output: Arc<Output>,
+    cursor: usize,
+}
+
+impl Reader {
+    /// The next rows, at least one and at most `most`, as soon as there are any; none at the end.
+    pub(super) async fn next(&mut self, most: usize) -> Vec<(Place, Digest)> {
+        let mut changes = self.output.changed.subscribe();
+        loop {
+            {
+                let made = self.output.lock();
+                let rows = &made.rows[self.cursor..];
+                if !rows.is_empty() || made.end.is_some() {
+                    let rows = rows[..rows.len().min(most)].to_vec();
+                    self.cursor += rows.len();
+                    return rows;
+                }
+            }
+            if changes.changed().await.is_err() {
+                return Vec::new();
+            }
+        }
+    }
+
+    /// Whether the stage ended without a result.
+    pub(super) fn failed(&self) -> bool {
+        matches!(self.output.ended(), Some(End::Nothing))
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        self.output.readers.fetch_sub(1, Ordering::SeqCst);
+        self.output.let_go();
+    }
 }
 
 impl Output {
     pub(super) fn new() -> Output {
-        Output { state: Mutex::default(), changed: watch::Sender::new(0) }
+        Output {
+            state: Mutex::default(),
+            changed: watch::Sender::new(0),
+            readers: AtomicUsize::new(0),
+        }
     }
 
     /// Adds rows that one call gave.
     pub(super) fn add(&self, place: &Place, rows: &[Digest]) {
-        let mut made = self.lock();
-        for (number, row) in rows.iter().enumerate() {
+        self.add_all(rows.iter().enumerate().map(|(number, row)| {
             let mut place = place.clone();
             place.push(number as u32);
-            made.rows.push((place, *row));
-        }
-        drop(made);
+            (place, *row)
+        }));
+    }
+
+    /// Adds rows, each with its whole place.
+    pub(super) fn add_all(&self, rows: impl Iterator<Item = (Place, Digest)>) {
+        self.lock().rows.extend(rows);
         self.changed.send_modify(|version| *version += 1);
     }
 
     /// The rows so far, in the order of their places.
     pub(super) fn table(&self) -> Table {
-        let mut rows = self.lock().rows.clone();
-        rows.sort();
-        Table { rows: rows.into_iter().map(|(_, row)| row).collect() }
+        let made = self.lock();
+        let rows = &made.rows;
+        if rows.is_sorted() {
+            return Table { rows: rows.iter().map(|(_, row)| *row).collect() };
+        }
+        let mut order: Vec<u32> = (0..rows.len() as u32).collect();
+        order.sort_unstable_by(|a, b| rows[*a as usize].cmp(&rows[*b as usize]));
+        Table { rows: order.into_iter().map(|at| rows[at as usize].1).collect() }
     }
 
     /// Ends it.
     pub(super) fn end(&self, end: End) {
         self.lock().end = Some(end);
+        self.let_go();
         self.changed.send_modify(|version| *version += 1);
+    }
+
+    /// Lets go of rows that nobody will ask for any more.
+    fn let_go(&self) {
+        let mut made = self.lock();
+        if made.end.is_some() && self.readers.load(Ordering::SeqCst) == 0 {
+            made.rows = Vec::new();
+        }
+    }
+
+    /// A reader of its rows as they come, while it is being made.
+    pub(super) fn reader(self: &Arc<Output>) -> Option<Reader> {
+        let made = self.lock();
+        if made.end.is_some() {
+            return None;
+        }
+        self.readers.fetch_add(1, Ordering::SeqCst);
+        drop(made);
+        Some(Reader { output: self.clone(), cursor: 0 })
     }
 
     /// How it ended, if it has.
     pub(super) fn ended(&self) -> Option<End> {
         self.lock().end.clone()
-    }
-
-    /// The row number `cursor` in the order of arrival, as soon as there is one.
-    pub(super) async fn next(&self, cursor: usize) -> Next {
-        let mut changes = self.changed.subscribe();
-        loop {
-            {
-                let made = self.lock();
-                if let Some((place, row)) = made.rows.get(cursor) {
-                    return Next::Row(place.clone(), *row);
-                }
-                if made.end.is_some() {
-                    return Next::End;
-                }
-            }
-            if changes.changed().await.is_err() {
-                return Next::End;
-            }
-        }
     }
 
     /// The digest of the whole result, when it is complete.
@@ -139,10 +189,7 @@ pub(super) fn keep_value(
 fn as_tables(objects: &dyn Objects, value: Value, is_table: bool) -> Result<Value, CallError> {
     match value {
         Value::List(items) if is_table => {
-            let rows = items
-                .iter()
-                .map(|item| objects.put(&item.encode()))
-                .collect::<Result<Vec<_>, _>>()?;
+            let rows = objects.put_all(items.iter().map(Value::encode).collect())?;
             as_tables(objects, Value::Table(Arc::new(Table { rows })), true)
         }
         Value::Table(table) => {

@@ -5,7 +5,7 @@
 //! stage is a task that takes rows as soon as they exist and hands its own on at once. Only an
 //! expression that needs a whole table waits for one.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
@@ -44,8 +44,8 @@ pub struct Engine {
 pub struct Ended {
     /// Each stage's counters, in the order of the plan.
     pub counts: Vec<Count>,
-    /// Each stage's key and result, in the order of the plan.
-    pub results: Vec<(String, Option<Digest>)>,
+    /// Each stage's result, if it has one.
+    pub results: BTreeMap<String, Option<Digest>>,
     /// The first failure of each stage that failed: stage and message.
     pub failures: Vec<(String, String)>,
     /// Whether it was asked to stop.
@@ -55,12 +55,12 @@ pub struct Ended {
 impl Ended {
     /// Whether every stage has its result.
     pub fn is_whole(&self) -> bool {
-        !self.stopped && self.results.iter().all(|(_, result)| result.is_some())
+        !self.stopped && self.results.values().all(Option::is_some)
     }
 
     /// The digest of a stage's result.
     pub fn result(&self, stage: &str) -> Option<Digest> {
-        self.results.iter().find(|(name, _)| name == stage)?.1
+        *self.results.get(stage)?
     }
 }
 
@@ -148,11 +148,13 @@ impl Engine {
         mut failures: HashMap<String, String>,
         began: Instant,
     ) -> Ended {
-        let mut results = Vec::new();
+        let mut results = BTreeMap::new();
         let mut records = Vec::new();
-        let path = |value: &Value| {
-            plan.pipeline.read.iter().find(|(_, read)| read == value).map(|(path, _)| path.clone())
-        };
+        let mut paths: HashMap<Digest, &str> = HashMap::new();
+        for (path, read) in &plan.pipeline.read {
+            paths.entry(read.digest()).or_insert(path);
+        }
+        let path = |value: &Value| paths.get(&value.digest()).map(|path| path.to_string());
         let digest_of = |name: &str| match shared.outputs.get(name)?.ended() {
             Some(End::Value(digest)) => Some(digest),
             _ => None,
@@ -160,7 +162,7 @@ impl Engine {
         for node in &plan.order {
             let stage = plan.stage(*node);
             let result = digest_of(&stage.name);
-            results.push((stage.name.clone(), result));
+            results.insert(stage.name.clone(), result);
             let version = |operator: &str| self.operators.version(operator);
             records.push(StageRecord {
                 stage: stage.name.clone(),
@@ -170,7 +172,7 @@ impl Engine {
             });
         }
         let stopped = self.cancel.is_cancelled();
-        let whole = !stopped && results.iter().all(|(_, result)| result.is_some());
+        let whole = !stopped && results.values().all(Option::is_some);
         if let Err(err) = self.store.sync() {
             failures.insert("the store".to_string(), err.to_string());
         }

@@ -3,7 +3,7 @@
 //! Everything from outside is read here and once: parameters, files, directories, variables. What
 //! is wrong is told all at once, every missing parameter in one message.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 
 use super::check::{given, missing, noun, order::order, out_of_bounds, place_of, read_template};
@@ -39,7 +39,8 @@ fn bound(
     sources: &dyn Sources,
 ) -> Result<Pipeline, Vec<Diagnostic>> {
     let mut found = Vec::new();
-    let mut world = Outside { sources, params: BTreeMap::new(), read: Vec::new() };
+    let mut world =
+        Outside { sources, params: BTreeMap::new(), read: Vec::new(), places: HashMap::new() };
     unknown(program, given, &mut found);
     let values = parameters(program, given, &mut world, &mut found);
     bounds(program, &values, &mut world, &mut found);
@@ -89,6 +90,8 @@ struct Outside<'s> {
     sources: &'s dyn Sources,
     params: BTreeMap<String, Expr>,
     read: Vec<(String, Value)>,
+    /// Where in `read` a file or directory is.
+    places: HashMap<(String, bool), usize>,
 }
 
 impl Known for Outside<'_> {
@@ -124,22 +127,22 @@ impl Known for Outside<'_> {
             }
         };
         let place = place_of(folder, path, expr.span)?;
-        let is_it = |(known, value): &&(String, Value)| {
-            *known == place && matches!(value, Value::Dir(_)) == is_dir
-        };
-        if let Some((_, value)) = self.read.iter().find(is_it) {
-            return Ok(Some(value.clone()));
+        let known = (place, is_dir);
+        if let Some(at) = self.places.get(&known) {
+            return Ok(Some(self.read[*at].1.clone()));
         }
+        let place = &known.0;
         let value = if is_dir {
-            self.sources.dir(&place).map(Value::Dir)
+            self.sources.dir(place).map(Value::Dir)
         } else {
-            self.sources.file(&place).map(|digest| Value::File {
+            self.sources.file(place).map(|digest| Value::File {
                 digest,
-                name: place.rsplit('/').next().unwrap_or(&place).to_string(),
+                name: place.rsplit('/').next().unwrap_or(place).to_string(),
             })
         };
-        let value = value.map_err(|err| missing(&place, is_dir, &err, expr.span, self.sources))?;
-        self.read.push((place, value.clone()));
+        let value = value.map_err(|err| missing(place, is_dir, &err, expr.span, self.sources))?;
+        self.read.push((known.0.clone(), value.clone()));
+        self.places.insert(known, self.read.len() - 1);
         Ok(Some(value))
     }
 }
@@ -375,7 +378,8 @@ pub fn secrets(
     sources: &dyn Sources,
 ) -> Secrets {
     let mut found = Vec::new();
-    let mut world = Outside { sources, params: BTreeMap::new(), read: Vec::new() };
+    let mut world =
+        Outside { sources, params: BTreeMap::new(), read: Vec::new(), places: HashMap::new() };
     let mut values = parameters(program, given, &mut world, &mut found);
     let mut secrets = BTreeMap::new();
     for param in program.params.iter().filter(|param| param.secret) {

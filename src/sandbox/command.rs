@@ -14,9 +14,7 @@ use std::fs::File;
 use std::io;
 use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
-use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, poll};
@@ -26,6 +24,7 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, Resource, Rlimit, WaitStatus, setrlimit, setsid};
 use seccompiler::sock_filter;
 
+use super::spawn::{Start, spawn};
 use super::wire::{Job, MAX_REPORT};
 use super::{Exit, errno};
 
@@ -42,8 +41,8 @@ const NOT_RUNNABLE: i32 = 126;
 /// Where commands run: how to see that one has ended, and how to end it.
 pub(crate) trait Ground {
     /// Starts the process. A chance to do something just before and after.
-    fn spawn(&mut self, command: &mut std::process::Command) -> io::Result<Child> {
-        command.spawn()
+    fn spawn(&mut self, start: Start<'_>) -> io::Result<Pid> {
+        spawn(start)
     }
     /// The main process of a command has started.
     fn started(&mut self, main: Pid) -> io::Result<()>;
@@ -130,11 +129,11 @@ impl Ended {
 pub(crate) fn run(
     job: &Job,
     workdir: &Path,
-    stdin: Stdio,
+    stdin: OwnedFd,
     around: &Surroundings,
     ground: &mut dyn Ground,
 ) -> io::Result<Ended> {
-    let Some((program, args)) = job.argv.split_first() else {
+    let Some(program) = job.argv.first() else {
         return Ok(Ended::unstarted("a command without a name", Errno::NOENT));
     };
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
@@ -145,26 +144,29 @@ pub(crate) fn run(
     let report = if job.report { Some(reading_pipe()?) } else { None };
     let (report, report_end) = report.unzip();
 
-    let mut command = std::process::Command::new(program);
-    command
-        .args(args)
-        .env_clear()
-        .envs(around.env.iter().map(|(name, value)| (name, value)))
-        .envs(job.env.iter().map(|(name, value)| (name, value)))
-        .current_dir(workdir)
-        .stdin(stdin)
-        .stderr(Stdio::from(output_end.try_clone()?))
-        .stdout(Stdio::from(output_end));
-    prepare(&mut command, around, report_end);
+    let given = around.env.iter().chain(&job.env);
+    let mut env: Vec<(&str, &str)> = Vec::new();
+    for (name, value) in given {
+        // A command's own variable takes the place of the sandbox's.
+        env.retain(|(known, _)| known != name);
+        env.push((name, value));
+    }
+    let error_end = output_end.try_clone()?;
+    let mut act = || become_command(around, report_end.as_ref());
+    let start = Start {
+        argv: &job.argv,
+        env,
+        workdir,
+        streams: [stdin, output_end, error_end],
+        act: &mut act,
+    };
     let kills = ground.memory_kills();
-    let spawned = ground.spawn(&mut command);
-    // The command owns our copies of the ends that the process writes to.
-    drop(command);
-    let child = match spawned {
-        Ok(child) => child,
+    let main = match ground.spawn(start) {
+        Ok(main) => main,
         Err(err) => return Ok(Ended::unstarted(&format!("`{program}`"), errno::of(&err))),
     };
-    let main = Pid::from_child(&child);
+    // Only the process holds the ends that it writes to.
+    drop(report_end);
     ground.started(main)?;
 
     let deadline = Instant::now().checked_add(Duration::from_millis(job.timeout_ms));
@@ -197,32 +199,26 @@ fn reading_pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     Ok((read, write))
 }
 
-/// What the new process does to itself before it becomes the program.
-#[expect(unsafe_code, reason = "std has no safe way to act between fork and exec")]
-fn prepare(command: &mut std::process::Command, around: &Surroundings, report: Option<OwnedFd>) {
-    let rlimits = around.rlimits.clone();
-    let filter = around.filter.clone();
-    let act = move || {
-        setsid()?;
-        // The program and the inits go first on a machine that commands keep busy.
-        rustix::process::nice(NICENESS)?;
-        rustix::process::umask(rustix::fs::Mode::WGRP | rustix::fs::Mode::WOTH);
-        if let Some(report) = &report {
-            // SAFETY: descriptor 3 belongs to nobody in this process, which is about to become
-            // another program; it is never closed from here.
-            let mut third = ManuallyDrop::new(unsafe { OwnedFd::from_raw_fd(3) });
-            rustix::io::dup2(report, &mut third)?;
-        }
-        for (resource, limit) in &rlimits {
-            setrlimit(*resource, *limit)?;
-        }
-        if let Some(filter) = &filter {
-            seccompiler::apply_filter(filter).map_err(|_| Errno::PERM)?;
-        }
-        Ok(())
-    };
-    // SAFETY: the closure makes plain system calls and neither allocates nor takes a lock.
-    unsafe { command.pre_exec(act) };
+/// What the new process does to itself before it becomes the program: plain system calls only.
+#[expect(unsafe_code, reason = "descriptor 3 has no owner to ask")]
+fn become_command(around: &Surroundings, report: Option<&OwnedFd>) -> Result<(), Errno> {
+    setsid()?;
+    // The program and the inits go first on a machine that commands keep busy.
+    rustix::process::nice(NICENESS)?;
+    rustix::process::umask(rustix::fs::Mode::WGRP | rustix::fs::Mode::WOTH);
+    if let Some(report) = report {
+        // SAFETY: descriptor 3 belongs to nobody in this process, which is about to become
+        // another program; it is never closed from here.
+        let mut third = ManuallyDrop::new(unsafe { OwnedFd::from_raw_fd(3) });
+        rustix::io::dup2(report, &mut third)?;
+    }
+    for (resource, limit) in &around.rlimits {
+        setrlimit(*resource, *limit)?;
+    }
+    if let Some(filter) = &around.filter {
+        seccompiler::apply_filter(filter).map_err(|_| Errno::PERM)?;
+    }
+    Ok(())
 }
 
 /// Waits until the main process has ended, by itself or because it had to.

@@ -14,7 +14,6 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{MemfdFlags, Mode, OFlags, memfd_create};
@@ -36,6 +35,7 @@ use super::confine::{self, Filters};
 use super::helper::{INSIDE, map_self};
 use super::processes;
 use super::root::ROOT;
+use super::spawn::{Start, spawn};
 use super::wire::{self, Failure, Item, Job, Order, Reply, Request, Wanted};
 use super::workspace::{self, Filler};
 use super::{Limits, WORKSPACE, files, kernel};
@@ -359,12 +359,12 @@ impl Init {
     fn run(&mut self, job: &Job, payload: u64) -> io::Result<()> {
         let mut input = (&self.control).take(payload);
         let stdin = match payload {
-            0 => Stdio::null(),
+            0 => OwnedFd::from(File::open("/dev/null")?),
             _ => {
                 let mut file = File::from(memfd_create("stdin", MemfdFlags::CLOEXEC)?);
                 io::copy(&mut input, &mut file)?;
                 io::Seek::rewind(&mut file)?;
-                Stdio::from(file)
+                file.into()
             }
         };
         let mut yard = Yard {
@@ -456,11 +456,11 @@ impl Ground for Yard<'_> {
     /// The new process is to be killed first when memory runs out, here or on the whole machine.
     /// It cannot say so itself, because its own files in `/proc` are closed to it until it is
     /// another program; so it inherits it.
-    fn spawn(&mut self, command: &mut std::process::Command) -> io::Result<Child> {
+    fn spawn(&mut self, start: Start<'_>) -> io::Result<Pid> {
         let _ = self.senses.killable.write_at(b"1000", 0);
-        let child = command.spawn();
+        let main = spawn(start);
         let _ = self.senses.killable.write_at(b"0", 0);
-        child
+        main
     }
 
     fn started(&mut self, main: Pid) -> io::Result<()> {

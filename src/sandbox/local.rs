@@ -14,11 +14,10 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use futures::future::BoxFuture;
-use rustix::fs::{MemfdFlags, Mode, OFlags, memfd_create};
+use rustix::fs::{MemfdFlags, Mode, OFlags, StatVfsMountFlags, memfd_create};
 use rustix::process::{
     Pid, PidfdFlags, Signal, WaitOptions, WaitStatus, kill_process_group, pidfd_open, waitpid,
 };
@@ -97,7 +96,7 @@ impl LocalSandbox {
     }
 
     fn prepare(limits: &Limits, known: impl Iterator<Item = Digest>) -> io::Result<LocalSandbox> {
-        let base = tempfile::Builder::new().prefix("claw-").tempdir()?;
+        let base = tempfile::Builder::new().prefix("claw-").tempdir_in(ground(limits))?;
         let home = base.path().join("home");
         std::fs::create_dir(&home)?;
         std::fs::create_dir(base.path().join("workspace"))?;
@@ -213,14 +212,40 @@ impl Drop for LocalSandbox {
     }
 }
 
-fn input(bytes: &[u8]) -> io::Result<Stdio> {
+/// Memory that is a folder, on Linux.
+const SHARED_MEMORY: &str = "/dev/shm";
+/// How many full workspaces must have room in memory for one to be put there.
+const ROOMY: u64 = 4;
+
+/// Where workspaces are made: in memory where there is plenty and programs may be run from it, as
+/// the `process` backend has them there too. A disk's file system takes long to make and remove
+/// many small folders. `TMPDIR` has its way.
+fn ground(limits: &Limits) -> PathBuf {
+    static MEMORY: OnceLock<Option<u64>> = OnceLock::new();
+    let free = *MEMORY.get_or_init(|| {
+        if std::env::var_os("TMPDIR").is_some() {
+            return None;
+        }
+        let system = rustix::fs::statfs(SHARED_MEMORY).ok()?;
+        let flags = rustix::fs::statvfs(SHARED_MEMORY).ok()?.f_flag;
+        let unfit = StatVfsMountFlags::NOEXEC | StatVfsMountFlags::RDONLY;
+        let fits = system.f_type as i64 == libc::TMPFS_MAGIC as i64 && !flags.intersects(unfit);
+        fits.then(|| system.f_bavail.saturating_mul(system.f_bsize as u64))
+    });
+    match free {
+        Some(free) if free / ROOMY >= limits.disk => PathBuf::from(SHARED_MEMORY),
+        _ => std::env::temp_dir(),
+    }
+}
+
+fn input(bytes: &[u8]) -> io::Result<OwnedFd> {
     if bytes.is_empty() {
-        return Ok(Stdio::null());
+        return Ok(File::open("/dev/null")?.into());
     }
     let mut file = File::from(memfd_create("stdin", MemfdFlags::CLOEXEC)?);
     io::Write::write_all(&mut file, bytes)?;
     io::Seek::rewind(&mut file)?;
-    Ok(Stdio::from(file))
+    Ok(file.into())
 }
 
 /// The process group of one command.

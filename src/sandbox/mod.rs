@@ -32,6 +32,7 @@ mod processes;
 mod python;
 mod root;
 mod session;
+mod spawn;
 mod wire;
 mod workspace;
 

@@ -9,6 +9,7 @@
 mod writer;
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -21,7 +22,7 @@ use super::digest::Digest;
 use super::index::{Batch, Index};
 use super::lock::Lock;
 use super::objects::{Objects, StoreError};
-use super::pack::{self, Kind};
+use super::pack::{self, Kind, Place};
 use super::receipt::{Receipt, Results};
 use super::references::{Role, Walk};
 use super::{filesystem, suspect};
@@ -30,8 +31,8 @@ use writer::Appender;
 
 /// Objects longer than this are files of their own.
 pub(super) const LARGE: usize = 4 << 20;
-/// Objects and receipts that may wait for the writer; who brings more waits with them.
-const WAITING: usize = 4096;
+/// How often something may be brought that waits for the writer; who brings more waits with it.
+const WAITING: usize = 1024;
 
 /// An open store that may be written to.
 pub struct Store {
@@ -46,8 +47,9 @@ pub struct Store {
 struct Shared {
     folder: PathBuf,
     index: Index,
-    objects: Mutex<HashMap<Digest, Arc<[u8]>>>,
-    receipts: Mutex<HashMap<Digest, Receipt>>,
+    /// What the index does not know yet.
+    objects: Mutex<HashMap<Digest, Waiting<Arc<[u8]>>>>,
+    receipts: Mutex<HashMap<Digest, Waiting<Receipt>>>,
     packs: Mutex<HashMap<u32, Arc<File>>>,
     failure: Mutex<Option<Failed>>,
     /// Whether damage was found, now or earlier (see [`suspect`]).
@@ -64,8 +66,16 @@ struct Failed {
     help: Option<&'static str>,
 }
 
+/// What was brought and is not in the index yet.
+enum Waiting<T> {
+    /// It is on its way to the pack.
+    Here(T),
+    /// It stands there.
+    At(Place),
+}
+
 enum Work {
-    Object(Digest, Arc<[u8]>),
+    Objects(Vec<(Digest, Arc<[u8]>)>),
     Receipt(Digest, Vec<u8>),
     Sync(Sender<()>),
 }
@@ -208,10 +218,16 @@ impl Store {
 
     /// An object, verified, with nothing done about one that is bad.
     fn read(&self, digest: &Digest) -> Result<Arc<[u8]>, StoreError> {
-        if let Some(bytes) = lock(&self.shared.objects).get(digest) {
-            return Ok(bytes.clone());
-        }
-        match self.shared.index.object(digest)? {
+        let waiting = match lock(&self.shared.objects).get(digest) {
+            Some(Waiting::Here(bytes)) => return Ok(bytes.clone()),
+            Some(Waiting::At(place)) => Some(*place),
+            None => None,
+        };
+        let place = match waiting {
+            Some(place) => Some(place),
+            None => self.shared.index.object(digest)?,
+        };
+        match place {
             Some(place) => {
                 let file = self.shared.pack(place.pack, digest)?;
                 Ok(pack::read(&file, place, digest)?.into())
@@ -222,10 +238,16 @@ impl Store {
 
     /// A receipt as it was kept, whether or not its result still is there.
     fn kept(&self, key: &Digest) -> Result<Option<Receipt>, StoreError> {
-        if let Some(receipt) = lock(&self.shared.receipts).get(key) {
-            return Ok(Some(receipt.clone()));
-        }
-        let Some(place) = self.shared.index.receipt(key)? else {
+        let waiting = match lock(&self.shared.receipts).get(key) {
+            Some(Waiting::Here(receipt)) => return Ok(Some(receipt.clone())),
+            Some(Waiting::At(place)) => Some(*place),
+            None => None,
+        };
+        let place = match waiting {
+            Some(place) => Some(place),
+            None => self.shared.index.receipt(key)?,
+        };
+        let Some(place) = place else {
             return Ok(None);
         };
         let read = self.shared.pack(place.pack, key).and_then(|file| pack::read(&file, place, key));
@@ -235,6 +257,7 @@ impl Store {
         };
         let receipt = bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok());
         if receipt.is_none() {
+            lock(&self.shared.receipts).remove(key);
             self.shared.index.forget_receipt(key);
         }
         Ok(receipt)
@@ -243,6 +266,25 @@ impl Store {
     /// Whether a result is there, down to its files.
     fn holds(&self, result: &Digest) -> bool {
         Walk::new(self).is_whole((Role::Value, *result))
+    }
+
+    /// Hands small objects to the writer, those that are not on their way already.
+    fn bring(&self, mut new: Vec<(Digest, Arc<[u8]>)>) -> Result<(), StoreError> {
+        let mut waiting = lock(&self.shared.objects);
+        new.retain(|(digest, bytes)| match waiting.entry(*digest) {
+            // One that stands in a pack but was found bad there is written again.
+            Entry::Occupied(there) if matches!(there.get(), Waiting::Here(_)) => false,
+            Entry::Occupied(mut there) => {
+                there.insert(Waiting::Here(bytes.clone()));
+                true
+            }
+            Entry::Vacant(room) => {
+                room.insert(Waiting::Here(bytes.clone()));
+                true
+            }
+        });
+        drop(waiting);
+        if new.is_empty() { Ok(()) } else { self.send(Work::Objects(new)) }
     }
 
     fn send(&self, work: Work) -> Result<(), StoreError> {
@@ -319,13 +361,13 @@ fn catch_up(
         let start = if number == first { from } else { 0 };
         let mut batch = Batch::default();
         let good = pack::scan(folder, number, start, |record, _| match record.kind {
-            Kind::Object => batch.object(&record.name, record.place),
-            Kind::Receipt => batch.receipt(&record.name, record.place),
+            Kind::Object => batch.objects.push((record.name, record.place)),
+            Kind::Receipt => batch.receipts.push((record.name, record.place)),
         })?;
         let length = std::fs::metadata(pack::path(folder, number)).map_or(0, |meta| meta.len());
         // A torn end stays where it is; appending goes on in a new pack.
         end = if good < length { (number + 1, 0) } else { (number, good) };
-        index.add(batch, end)?;
+        index.add(&batch, end)?;
     }
     Ok(end)
 }
@@ -351,6 +393,20 @@ impl Shared {
                 false
             }
         }
+    }
+
+    /// Whether an object is on its way or in a pack that is there.
+    fn knows(&self, digest: &Digest) -> Result<bool, StoreError> {
+        let waiting = match lock(&self.objects).get(digest) {
+            Some(Waiting::Here(_)) => return Ok(true),
+            Some(Waiting::At(place)) => Some(*place),
+            None => None,
+        };
+        let place = match waiting {
+            Some(place) => Some(place),
+            None => self.index.object(digest)?,
+        };
+        Ok(place.is_some_and(|place| self.pack(place.pack, digest).is_ok()))
     }
 
     /// A pack, for reading the record of that name in it.
@@ -420,6 +476,7 @@ impl Objects for Store {
         let read = self.read(digest);
         if let Err(StoreError::Missing(_) | StoreError::Damaged { .. }) = &read {
             // A bad object counts as absent: whoever makes it again may keep it again.
+            lock(&self.shared.objects).remove(digest);
             self.shared.index.forget_object(digest);
             let _ = std::fs::remove_file(large_path(self.folder(), digest));
             self.suspect(digest);
@@ -433,9 +490,7 @@ impl Objects for Store {
         let known = if large {
             large_path(&self.shared.folder, &digest).exists()
         } else {
-            let place = self.shared.index.object(&digest)?;
-            lock(&self.shared.objects).contains_key(&digest)
-                || place.is_some_and(|place| self.shared.pack(place.pack, &digest).is_ok())
+            self.shared.knows(&digest)?
         };
         if known && (!self.is_suspect() || self.get(&digest).is_ok()) {
             return Ok(digest);
@@ -451,18 +506,32 @@ impl Objects for Store {
             });
             return failed.map_or(Ok(digest), |why| Err(StoreError::Stopped(why)));
         }
-        let bytes: Arc<[u8]> = bytes.into();
-        if lock(&self.shared.objects).insert(digest, bytes.clone()).is_none() {
-            self.send(Work::Object(digest, bytes))?;
-        }
+        self.bring(vec![(digest, bytes.into())])?;
         Ok(digest)
+    }
+
+    fn put_all(&self, all: Vec<Vec<u8>>) -> Result<Vec<Digest>, StoreError> {
+        let mut digests = Vec::with_capacity(all.len());
+        let mut new = Vec::with_capacity(all.len());
+        for bytes in all {
+            let digest = Digest::of(&bytes);
+            digests.push(digest);
+            if bytes.len() > LARGE || self.is_suspect() {
+                self.put(&bytes)?;
+            } else if !self.shared.knows(&digest)? {
+                new.push((digest, bytes.into()));
+            }
+        }
+        self.bring(new)?;
+        Ok(digests)
     }
 }
 
 impl Results for Store {
     fn receipt(&self, key: &Digest) -> Result<Option<Receipt>, StoreError> {
         let receipt = self.kept(key)?.filter(|receipt| {
-            let doubted = self.is_suspect() && !lock(&self.shared.receipts).contains_key(key);
+            let mine = || lock(&self.shared.receipts).contains_key(key);
+            let doubted = self.is_suspect() && !mine();
             !doubted || (!receipt.is_stage() && self.holds(&receipt.result))
         });
         if receipt.is_some() {
@@ -481,7 +550,7 @@ impl Results for Store {
         }
         let bytes = serde_json::to_vec(receipt)
             .map_err(|err| StoreError::Index(format!("a receipt cannot be written: {err}")))?;
-        lock(&self.shared.receipts).insert(receipt.key, receipt.clone());
+        lock(&self.shared.receipts).insert(receipt.key, Waiting::Here(receipt.clone()));
         self.send(Work::Receipt(receipt.key, bytes))?;
         Ok(true)
     }

@@ -1,8 +1,9 @@
-//! The index: where each object and receipt stands. Kept in sled, and only what packs can tell.
+//! The index: where each object and receipt stands, and only what packs can tell.
 //!
-//! sled is treated as a cache of the packs: `end` says up to where they have been indexed, the rest
-//! is read from them at opening. An index that is missing, damaged or from an older copy is thereby
-//! mended without a question, and no result ever depends on sled being durable.
+//! sled holds the receipts, and in one entry up to where the packs have been indexed and which
+//! [`Segments`] hold the places of objects up to there. What packs hold beyond is read from them at
+//! opening. An index that is missing, damaged or from an older copy is thereby mended without a
+//! question, and no result ever depends on sled being durable.
 
 use std::cell::Cell;
 use std::panic::AssertUnwindSafe;
@@ -12,17 +13,34 @@ use std::sync::Once;
 use super::digest::Digest;
 use super::objects::StoreError;
 use super::pack::Place;
+use super::segments::Segments;
 
 /// Version of what the trees hold; another one means that the index is made anew.
-const FORMAT: &[u8] = b"claw index 1";
+const FORMAT: &[u8] = b"claw index 2";
 
 /// The index of one store. One process at a time.
-pub(super) struct Index(Option<Trees>);
+pub(super) struct Index {
+    /// There until it is dropped.
+    trees: Option<Trees>,
+    segments: Segments,
+}
 
 struct Trees {
     db: sled::Db,
-    objects: sled::Tree,
     receipts: sled::Tree,
+    /// Objects that count as absent, and the place that was found to be bad.
+    forgotten: sled::Tree,
+}
+
+/// What sled says of the whole, in one entry.
+#[derive(Default, serde::Serialize, serde::Deserialize)]
+struct State {
+    /// Pack and offset up to which everything is indexed.
+    end: (u32, u64),
+    /// Whether there are receipts among it.
+    receipts: bool,
+    /// The numbers of the segments, the oldest first.
+    segments: Vec<u32>,
 }
 
 thread_local! {
@@ -53,7 +71,7 @@ fn guarded<T>(ask: impl FnOnce() -> Result<T, sled::Error>) -> Result<T, StoreEr
 
 impl Drop for Index {
     fn drop(&mut self) {
-        let trees = self.0.take();
+        let trees = self.trees.take();
         // What sled cannot save now is read from the packs at the next opening.
         let _ = guarded(|| {
             drop(trees);
@@ -65,17 +83,14 @@ impl Drop for Index {
 /// Entries to add together.
 #[derive(Default)]
 pub(super) struct Batch {
-    objects: sled::Batch,
-    receipts: sled::Batch,
+    pub(super) objects: Vec<(Digest, Place)>,
+    pub(super) receipts: Vec<(Digest, Place)>,
 }
 
 impl Batch {
-    pub(super) fn object(&mut self, digest: &Digest, place: Place) {
-        self.objects.insert(&digest.0, &place.encode());
-    }
-
-    pub(super) fn receipt(&mut self, key: &Digest, place: Place) {
-        self.receipts.insert(&key.0, &place.encode());
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.objects.len() + self.receipts.len()
     }
 }
 
@@ -127,45 +142,57 @@ impl Index {
 
     fn open_once(store: &Path) -> Result<Index, StoreError> {
         let path = store.join("index");
-        let trees = guarded(|| {
+        let (trees, mut state) = guarded(|| {
             let db = sled::Config::new()
                 .path(&path)
                 .cache_capacity(256 << 20)
                 .flush_every_ms(Some(1000))
                 .open()?;
-            let trees = Trees {
-                objects: db.open_tree("objects")?,
-                receipts: db.open_tree("receipts")?,
-                db,
-            };
-            // A tree that lost everything while `end` survived must not pass for an empty store.
-            let end = trees.db.get("end")?.and_then(|bytes| Place::decode(&bytes));
-            let begun = end.is_some_and(|end| (end.pack, end.offset) != (1, 0));
-            let hollow = begun && trees.objects.is_empty() && trees.receipts.is_empty();
-            if hollow || trees.db.get("format")?.as_deref() != Some(FORMAT) {
-                trees.objects.clear()?;
-                trees.receipts.clear()?;
-                trees.db.remove("end")?;
-                trees.db.insert("format", FORMAT)?;
+            let receipts = db.open_tree("receipts")?;
+            let forgotten = db.open_tree("forgotten")?;
+            let state = db.get("state")?;
+            let state = state.and_then(|bytes| serde_json::from_slice::<State>(&bytes).ok());
+            // A tree that lost everything while the state survived must not pass for an empty one.
+            let hollow = state.as_ref().is_some_and(|state| state.receipts && receipts.is_empty());
+            let known = db.get("format")?.as_deref() == Some(FORMAT);
+            if known && !hollow {
+                return Ok((Trees { db, receipts, forgotten }, state));
             }
-            Ok(trees)
+            db.remove("state")?;
+            receipts.clear()?;
+            forgotten.clear()?;
+            db.insert("format", FORMAT)?;
+            Ok((Trees { db, receipts, forgotten }, None))
         })?;
-        Ok(Index(Some(trees)))
+        let folder = path.join("segments");
+        let named = state.take().map_or_else(Vec::new, |state| state.segments);
+        let segments = Segments::open(&folder, &named)?;
+        Ok(Index { trees: Some(trees), segments })
     }
 
     fn trees(&self) -> &Trees {
-        self.0.as_ref().expect("open until it is dropped")
+        self.trees.as_ref().expect("open until it is dropped")
+    }
+
+    fn state(&self) -> Option<State> {
+        let bytes = guarded(|| self.trees().db.get("state")).ok()??;
+        serde_json::from_slice(&bytes).ok()
     }
 
     /// Up to which pack and offset the packs have been indexed.
     pub(super) fn end(&self) -> Option<(u32, u64)> {
-        let place = Place::decode(&guarded(|| self.trees().db.get("end")).ok()??)?;
-        Some((place.pack, place.offset))
+        Some(self.state()?.end)
     }
 
     pub(super) fn object(&self, digest: &Digest) -> Result<Option<Place>, StoreError> {
-        let found = guarded(|| self.trees().objects.get(digest.0))?;
-        Ok(found.and_then(|bytes| Place::decode(&bytes)))
+        let Some(place) = self.segments.find(digest)? else {
+            return Ok(None);
+        };
+        let forgotten = guarded(|| {
+            let forgotten = &self.trees().forgotten;
+            if forgotten.is_empty() { Ok(None) } else { forgotten.get(digest.0) }
+        })?;
+        Ok((forgotten.as_deref() != Some(&place.encode())).then_some(place))
     }
 
     pub(super) fn receipt(&self, key: &Digest) -> Result<Option<Place>, StoreError> {
@@ -173,23 +200,28 @@ impl Index {
         Ok(found.and_then(|bytes| Place::decode(&bytes)))
     }
 
-    /// How many objects and receipts it knows. Counts them one by one.
+    /// How many objects and receipts it knows. Counts the receipts one by one.
     pub(super) fn count(&self) -> Result<(usize, usize), StoreError> {
-        guarded(|| Ok((self.trees().objects.len(), self.trees().receipts.len())))
+        let receipts = guarded(|| Ok(self.trees().receipts.len()))?;
+        Ok((self.segments.count() as usize, receipts))
     }
 
     /// Forgets everything.
     pub(super) fn clear(&self) -> Result<(), StoreError> {
         guarded(|| {
-            self.trees().db.remove("end")?;
-            self.trees().objects.clear()?;
+            self.trees().db.remove("state")?;
+            self.trees().forgotten.clear()?;
             self.trees().receipts.clear()
-        })
+        })?;
+        self.segments.clear();
+        Ok(())
     }
 
     /// Forgets an object, so that it counts as absent.
     pub(super) fn forget_object(&self, digest: &Digest) {
-        let _ = guarded(|| self.trees().objects.remove(digest.0));
+        if let Ok(Some(place)) = self.segments.find(digest) {
+            let _ = guarded(|| self.trees().forgotten.insert(digest.0, &place.encode()));
+        }
     }
 
     /// Forgets a receipt likewise.
@@ -198,12 +230,17 @@ impl Index {
     }
 
     /// Adds entries and then says that everything up to `end` is indexed.
-    pub(super) fn add(&self, batch: Batch, end: (u32, u64)) -> Result<(), StoreError> {
-        let place = Place { pack: end.0, offset: end.1, stored: 0 };
+    pub(super) fn add(&self, batch: &Batch, end: (u32, u64)) -> Result<(), StoreError> {
+        let had = self.state().is_some_and(|state| state.receipts);
+        let receipts = had || !batch.receipts.is_empty();
+        let mut entries = sled::Batch::default();
+        batch.receipts.iter().for_each(|(key, place)| entries.insert(&key.0, &place.encode()));
+        let segments = self.segments.add(batch.objects.clone())?;
+        let state = serde_json::to_vec(&State { end, receipts, segments })
+            .map_err(|err| StoreError::Index(err.to_string()))?;
         guarded(|| {
-            self.trees().objects.apply_batch(batch.objects)?;
-            self.trees().receipts.apply_batch(batch.receipts)?;
-            self.trees().db.insert("end", &place.encode()).map(drop)
+            self.trees().receipts.apply_batch(entries)?;
+            self.trees().db.insert("state", state).map(drop)
         })
     }
 }

@@ -4,7 +4,8 @@
 //! .claw/
 //!   packs/00000001.pack   small objects and receipts, appended, each with a checksum: the truth
 //!   objects/ab/cdef…      large objects, a file each
-//!   index/                sled: where things stand in the packs; made anew when it is lost
+//!   index/                where things stand in the packs; made anew when it is lost:
+//!                         sled for receipts, `segments/` for objects
 //!   runs/<id>/            what each run did, appended line by line
 //!   suspect               there when damage was found: the next run verifies what it uses
 //!   lock                  one writer; readers need no lock
@@ -24,6 +25,8 @@ mod objects;
 mod pack;
 mod receipt;
 mod references;
+mod segment;
+mod segments;
 mod size;
 mod snapshot;
 mod suspect;

@@ -1,5 +1,6 @@
 //! The background writer of a store: one thread that appends, and one that tells the index and syncs.
 
+use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::path::Path;
@@ -13,14 +14,17 @@ use crate::store::index::Batch;
 use crate::store::objects::StoreError;
 use crate::store::pack::{self, Kind, Place};
 
-use super::{Shared, Work, io, lock};
+use super::{Shared, Waiting, Work, io, lock};
 
 /// How long written bytes may wait for a sync.
 const SYNC_EVERY: Duration = Duration::from_millis(200);
 /// Most bytes that one append takes.
 const BATCH_BYTES: usize = 8 << 20;
-/// Entries of which the index is told at once, at the latest.
-const INDEXING: usize = 8192;
+/// Entries of which the index is told at once, at the latest. Until then they are known in memory,
+/// and after a crash from reading the end of the packs.
+const INDEXING: usize = 64 << 10;
+/// Bytes of packs that a crash may leave unindexed, about.
+const UNINDEXED: u64 = 256 << 20;
 /// Appends that may wait for the index.
 const SETTLING: usize = 64;
 
@@ -40,8 +44,8 @@ struct Appended {
     file: Arc<File>,
     /// Where the packs end with it.
     end: (u32, u64),
-    objects: Vec<(Digest, Place)>,
-    receipts: Vec<(Digest, Place)>,
+    bytes: u64,
+    entries: Batch,
     replies: Vec<Sender<()>>,
 }
 
@@ -56,8 +60,8 @@ impl Appender {
         let settling = Settler {
             shared: shared.clone(),
             unsynced: Vec::new(),
-            objects: Vec::new(),
-            receipts: Vec::new(),
+            entries: Batch::default(),
+            bytes: 0,
             end: (pack, offset),
         };
         let settling = std::thread::Builder::new()
@@ -77,7 +81,10 @@ impl Appender {
                 Ok(())
             });
             // What could not be written stays in memory, where this run still finds it.
-            if !written {
+            if written {
+                self.shared.stand(&appended.entries);
+                appended.bytes = out.len() as u64;
+            } else {
                 let replies = std::mem::take(&mut appended.replies);
                 appended = Appended { replies, ..self.nothing() };
             }
@@ -101,8 +108,8 @@ impl Appender {
         Appended {
             file: self.file.clone(),
             end: (self.pack, self.offset),
-            objects: Vec::new(),
-            receipts: Vec::new(),
+            bytes: 0,
+            entries: Batch::default(),
             replies: Vec::new(),
         }
     }
@@ -113,17 +120,20 @@ impl Appender {
         let mut appended = self.nothing();
         let mut next = Some(first);
         while let Some(work) = next.take() {
-            let offset = self.offset + out.len() as u64;
             match work {
-                Work::Object(digest, bytes) => {
-                    let stored = pack::append(&mut out, Kind::Object, &digest, &bytes);
-                    let place = Place { pack: self.pack, offset, stored };
-                    appended.objects.push((digest, place));
+                Work::Objects(objects) => {
+                    for (digest, bytes) in objects {
+                        let offset = self.offset + out.len() as u64;
+                        let stored = pack::append(&mut out, Kind::Object, &digest, &bytes);
+                        let place = Place { pack: self.pack, offset, stored };
+                        appended.entries.objects.push((digest, place));
+                    }
                 }
                 Work::Receipt(key, bytes) => {
+                    let offset = self.offset + out.len() as u64;
                     let stored = pack::append(&mut out, Kind::Receipt, &key, &bytes);
                     let place = Place { pack: self.pack, offset, stored };
-                    appended.receipts.push((key, place));
+                    appended.entries.receipts.push((key, place));
                 }
                 Work::Sync(reply) => {
                     appended.replies.push(reply);
@@ -145,8 +155,8 @@ struct Settler {
     unsynced: Vec<Arc<File>>,
     /// What the index does not know yet, and up to where the packs go with it. It is told of many
     /// at once: each telling costs it more than a record does.
-    objects: Vec<(Digest, Place)>,
-    receipts: Vec<(Digest, Place)>,
+    entries: Batch,
+    bytes: u64,
     end: (u32, u64),
 }
 
@@ -174,17 +184,19 @@ impl Settler {
             }
         }
         self.sync();
+        self.index();
     }
 
     fn settle(&mut self, one: Appended) -> Vec<Sender<()>> {
-        let Appended { file, end, objects, receipts, replies } = one;
+        let Appended { file, end, bytes, entries, replies } = one;
         if !self.unsynced.iter().any(|known| Arc::ptr_eq(known, &file)) {
             self.unsynced.push(file);
         }
-        self.objects.extend(objects);
-        self.receipts.extend(receipts);
+        self.entries.objects.extend(entries.objects);
+        self.entries.receipts.extend(entries.receipts);
+        self.bytes += bytes;
         self.end = end;
-        if self.objects.len() + self.receipts.len() >= INDEXING {
+        if self.entries.len() >= INDEXING || self.bytes >= UNINDEXED {
             self.index();
         }
         replies
@@ -192,27 +204,45 @@ impl Settler {
 
     /// Tells the index; from then on it answers, and memory need not.
     fn index(&mut self) {
-        let (objects, receipts) =
-            (std::mem::take(&mut self.objects), std::mem::take(&mut self.receipts));
-        if objects.is_empty() && receipts.is_empty() {
+        let entries = std::mem::take(&mut self.entries);
+        self.bytes = 0;
+        if entries.len() == 0 {
             return;
         }
-        let mut batch = Batch::default();
-        objects.iter().for_each(|(digest, place)| batch.object(digest, *place));
-        receipts.iter().for_each(|(key, place)| batch.receipt(key, *place));
-        if self.shared.attempt(|| self.shared.index.add(batch, self.end)) {
-            let mut pending = lock(&self.shared.objects);
-            objects.iter().for_each(|(digest, _)| drop(pending.remove(digest)));
-            let mut pending = lock(&self.shared.receipts);
-            receipts.iter().for_each(|(key, _)| drop(pending.remove(key)));
+        if self.shared.attempt(|| self.shared.index.add(&entries, self.end)) {
+            forget_standing(&mut lock(&self.shared.objects), &entries.objects);
+            forget_standing(&mut lock(&self.shared.receipts), &entries.receipts);
         }
     }
 
     fn sync(&mut self) {
-        self.index();
         for file in self.unsynced.drain(..) {
             let packs = self.shared.folder.join("packs");
             self.shared.attempt(|| file.sync_data().map_err(io("syncing", &packs)));
+        }
+    }
+}
+
+/// Leaves to the index what it was told; what was brought once more since then stands elsewhere.
+fn forget_standing<T>(waiting: &mut HashMap<Digest, Waiting<T>>, told: &[(Digest, Place)]) {
+    for (name, told) in told {
+        if matches!(waiting.get(name), Some(Waiting::At(place)) if place == told) {
+            waiting.remove(name);
+        }
+    }
+}
+
+impl Shared {
+    /// Remembers where entries stand, in place of what they are.
+    fn stand(&self, entries: &Batch) {
+        let mut waiting = lock(&self.objects);
+        for (digest, place) in &entries.objects {
+            waiting.insert(*digest, Waiting::At(*place));
+        }
+        drop(waiting);
+        let mut waiting = lock(&self.receipts);
+        for (key, place) in &entries.receipts {
+            waiting.insert(*key, Waiting::At(*place));
         }
     }
 }
