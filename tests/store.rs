@@ -44,6 +44,62 @@ fn assert_whole(store: &dyn Results, all: &[(Digest, Digest, Vec<u8>)]) {
     }
 }
 
+/// More than the index is told of at once, so that there are segments, and merged ones.
+#[test]
+fn very_many_small_objects_are_found_after_reopening_damage_and_rebuilding() {
+    const MANY: u32 = 40_000;
+    let folder = tempfile::tempdir().expect("a folder");
+    let bytes = |n: u32| format!("{{\"row\":{n}}}").into_bytes();
+    // Ten writers, one after the other: eight short segments are merged.
+    for part in 0..10 {
+        let store = Store::open(folder.path(), "test").expect("a store");
+        let part = part * MANY / 10..(part + 1) * MANY / 10;
+        let digests = store.put_all(part.clone().map(bytes).collect()).expect("put");
+        assert!(digests.into_iter().eq(part.map(|n| Digest::of(&bytes(n)))));
+    }
+    let segments = folder.path().join("index/segments");
+    let count = || std::fs::read_dir(&segments).expect("a folder").count();
+    assert_eq!(count(), 3, "one merged and two short ones");
+    let assert_all = |note: usize| {
+        let store = Store::open(folder.path(), "test").expect("a store");
+        assert_eq!(store.notices.len(), note, "{:?}", store.notices);
+        for n in 0..MANY {
+            assert_eq!(&store.get(&Digest::of(&bytes(n))).expect("an object")[..], bytes(n));
+        }
+        let absent = store.get(&Digest::of(b"absent"));
+        assert!(matches!(absent, Err(StoreError::Missing(_))));
+    };
+    let segment = |number: usize| {
+        let mut all: Vec<PathBuf> = std::fs::read_dir(&segments)
+            .expect("a folder")
+            .map(|entry| entry.expect("an entry").path())
+            .collect();
+        all.sort();
+        all[number].clone()
+    };
+    assert_all(0);
+    let _ = std::fs::remove_file(folder.path().join("suspect"));
+    // A segment that is gone, cut or changed: the index is made anew, with a word about it.
+    std::fs::remove_file(segment(0)).expect("removed");
+    assert_all(1);
+    let _ = std::fs::remove_file(folder.path().join("suspect"));
+    let path = segment(0);
+    let whole = std::fs::read(&path).expect("read");
+    std::fs::write(&path, &whole[..whole.len() / 2]).expect("written");
+    assert_all(1);
+    let _ = std::fs::remove_file(folder.path().join("suspect"));
+    let path = segment(0);
+    let mut changed = std::fs::read(&path).expect("read");
+    changed[1000] ^= 1;
+    std::fs::write(&path, &changed).expect("written");
+    assert_all(1);
+    let _ = std::fs::remove_file(folder.path().join("suspect"));
+    // One that no index names, as a crash leaves it, is removed.
+    std::fs::write(segments.join("00000099"), b"half of one").expect("written");
+    assert_all(0);
+    assert!(!segments.join("00000099").exists());
+}
+
 #[test]
 fn what_is_put_is_there_at_once_and_after_reopening() {
     let folder = tempfile::tempdir().expect("a folder");

@@ -167,140 +167,149 @@ fn pure<T>(result: Result<T, lang::EvalError>) -> Result<T, Stop> {
     result.map_err(|err| failed(&err.to_string()))
 }
 
-/// The value of an expression.
+/// The value of an expression, in the form that its type has ([`lang::shape`]); what a call gives
+/// stays as the operator gave it.
 pub fn evaluate<'a>(
     caller: &'a dyn Caller,
     expr: &'a Expr,
     scope: Scope,
 ) -> BoxFuture<'a, Result<Value, Stop>> {
     Box::pin(async move {
-        match &expr.kind {
-            ExprKind::Const(value) => Ok(value.clone()),
-            ExprKind::Local(name) => scope
-                .get(name)
-                .cloned()
-                .ok_or_else(|| failed(&format!("`{name}` is not bound here"))),
-            ExprKind::Stage(name) => caller.stage(name).await,
-            ExprKind::Field(of, name) => {
-                let of = evaluate(caller, of, scope).await?;
-                pure(lang::member(&of, name, &expr.ty))
-            }
-            ExprKind::Index(of, index) => {
-                let of = evaluate(caller, of, scope.clone()).await?;
-                let index = evaluate(caller, index, scope).await?;
-                match (&of, index.as_int()) {
-                    (Value::Table(table), Some(at)) => {
-                        let at = if at < 0 { at + table.rows.len() as i64 } else { at };
-                        let row = usize::try_from(at).ok().and_then(|at| table.rows.get(at));
-                        let row = row.ok_or_else(|| {
-                            failed(&format!("there is no row {at} in {} rows", table.rows.len()))
-                        })?;
-                        caller.row(row)
-                    }
-                    _ => pure(lang::index(&of, &index)),
+        let value = unshaped(caller, expr, scope).await?;
+        Ok(if matches!(expr.kind, ExprKind::Call(_)) {
+            value
+        } else {
+            lang::shape(value, &expr.ty)
+        })
+    })
+}
+
+async fn unshaped(caller: &dyn Caller, expr: &Expr, scope: Scope) -> Result<Value, Stop> {
+    match &expr.kind {
+        ExprKind::Const(value) => Ok(value.clone()),
+        ExprKind::Local(name) => {
+            scope.get(name).cloned().ok_or_else(|| failed(&format!("`{name}` is not bound here")))
+        }
+        ExprKind::Stage(name) => caller.stage(name).await,
+        ExprKind::Field(of, name) => {
+            let of = evaluate(caller, of, scope).await?;
+            pure(lang::member(&of, name, &expr.ty))
+        }
+        ExprKind::Index(of, index) => {
+            let of = evaluate(caller, of, scope.clone()).await?;
+            let index = evaluate(caller, index, scope).await?;
+            match (&of, index.as_int()) {
+                (Value::Table(table), Some(at)) => {
+                    let at = if at < 0 { at + table.rows.len() as i64 } else { at };
+                    let row = usize::try_from(at).ok().and_then(|at| table.rows.get(at));
+                    let row = row.ok_or_else(|| {
+                        failed(&format!("there is no row {at} in {} rows", table.rows.len()))
+                    })?;
+                    caller.row(row)
                 }
-            }
-            ExprKind::List(items) => Ok(Value::List(all(caller, items, &scope).await?)),
-            ExprKind::Text(parts) => {
-                let parts = all(caller, parts, &scope).await?;
-                Ok(Value::Str(parts.iter().map(lang::text).collect()))
-            }
-            ExprKind::Record(fields) => {
-                let mut record = BTreeMap::new();
-                for (name, field) in fields {
-                    record.insert(name.clone(), evaluate(caller, field, scope.clone()).await?);
-                }
-                Ok(Value::Record(record))
-            }
-            ExprKind::Unary(op, of) => {
-                let of = evaluate(caller, of, scope).await?;
-                pure(lang::unary(*op, &of))
-            }
-            ExprKind::Binary(op, left, right) => {
-                let left = evaluate(caller, left, scope.clone()).await?;
-                if let Some(known) = short_circuit(*op, &left) {
-                    return Ok(known);
-                }
-                let right = evaluate(caller, right, scope).await?;
-                if matches!(op, BinaryOp::Add)
-                    && let (Value::Table(left), Value::Table(right)) = (&left, &right)
-                {
-                    let rows = left.rows.iter().chain(&right.rows).copied().collect();
-                    return Ok(Value::Table(Arc::new(Table { rows })));
-                }
-                // Rows are compared with values at hand by what they are.
-                if matches!(op, BinaryOp::Equal | BinaryOp::NotEqual | BinaryOp::In)
-                    && (matches!(left, Value::Table(_)) != matches!(right, Value::Table(_)))
-                {
-                    let (left, right) = (at_hand(caller, left)?, at_hand(caller, right)?);
-                    return pure(lang::binary(*op, &left, &right));
-                }
-                pure(lang::binary(*op, &left, &right))
-            }
-            ExprKind::If(test, yes, no) => {
-                let test = evaluate(caller, test, scope.clone()).await?;
-                let branch = if test.as_bool() == Some(true) { yes } else { no };
-                evaluate(caller, branch, scope).await
-            }
-            ExprKind::Range { from, to, inclusive } => {
-                let from = evaluate(caller, from, scope.clone()).await?;
-                let to = evaluate(caller, to, scope).await?;
-                range(&from, &to, *inclusive)
-            }
-            ExprKind::Filter(rows, test) => {
-                let test = scope.close(test);
-                let rows = evaluate(caller, rows, scope).await?;
-                filter(caller, rows, &test)
-            }
-            ExprKind::Function(function) => Ok(Value::Function(Arc::new(scope.close(function)))),
-            ExprKind::Call(call) => {
-                let mut args = Args::default();
-                for (name, arg) in &call.args {
-                    args.0.insert(name.clone(), evaluate(caller, arg, scope.clone()).await?);
-                }
-                caller.call(call, args, scope.attempt).await
-            }
-            ExprKind::For(each) => {
-                let mut out = Vec::new();
-                fan_out(caller, each, 0, scope, &mut out).await?;
-                let made = futures::future::try_join_all(
-                    out.into_iter().map(|scope| evaluate(caller, &each.body, scope)),
-                )
-                .await?;
-                let mut rows = Vec::new();
-                for value in made {
-                    flatten(value, &each.body, &mut rows);
-                }
-                Ok(Value::List(rows))
-            }
-            ExprKind::Template(template, args) => {
-                let template = evaluate(caller, template, scope.clone()).await?;
-                let mut given = BTreeMap::new();
-                for (name, arg) in args {
-                    let arg = evaluate(caller, arg, scope.clone()).await?;
-                    given.insert(name.clone(), at_hand(caller, arg)?);
-                }
-                pure(lang::rendered(&template, &given))
-            }
-            ExprKind::Length(of) => {
-                let of = evaluate(caller, of, scope).await?;
-                pure(lang::length(&of))
-            }
-            ExprKind::Try(tried) => attempts(caller, tried, scope).await,
-            ExprKind::Block(bindings, result) => {
-                let mut scope = scope;
-                for (name, value) in bindings {
-                    let value = evaluate(caller, value, scope.clone()).await?;
-                    scope = scope.with(name, value);
-                }
-                evaluate(caller, result, scope).await
-            }
-            ExprKind::Param(name) => Err(failed(&format!("parameter `{name}` is not bound"))),
-            ExprKind::Source(..) | ExprKind::Builtin(..) => {
-                Err(failed("an expression was not bound before the run"))
+                _ => pure(lang::index(&of, &index)),
             }
         }
-    })
+        ExprKind::List(items) => Ok(Value::List(all(caller, items, &scope).await?)),
+        ExprKind::Text(parts) => {
+            let parts = all(caller, parts, &scope).await?;
+            Ok(Value::Str(parts.iter().map(lang::text).collect()))
+        }
+        ExprKind::Record(fields) => {
+            let mut record = BTreeMap::new();
+            for (name, field) in fields {
+                record.insert(name.clone(), evaluate(caller, field, scope.clone()).await?);
+            }
+            Ok(Value::Record(record))
+        }
+        ExprKind::Unary(op, of) => {
+            let of = evaluate(caller, of, scope).await?;
+            pure(lang::unary(*op, &of))
+        }
+        ExprKind::Binary(op, left, right) => {
+            let left = evaluate(caller, left, scope.clone()).await?;
+            if let Some(known) = short_circuit(*op, &left) {
+                return Ok(known);
+            }
+            let right = evaluate(caller, right, scope).await?;
+            if matches!(op, BinaryOp::Add)
+                && let (Value::Table(left), Value::Table(right)) = (&left, &right)
+            {
+                let rows = left.rows.iter().chain(&right.rows).copied().collect();
+                return Ok(Value::Table(Arc::new(Table { rows })));
+            }
+            // Rows are compared with values at hand by what they are.
+            if matches!(op, BinaryOp::Equal | BinaryOp::NotEqual | BinaryOp::In)
+                && (matches!(left, Value::Table(_)) != matches!(right, Value::Table(_)))
+            {
+                let (left, right) = (at_hand(caller, left)?, at_hand(caller, right)?);
+                return pure(lang::binary(*op, &left, &right));
+            }
+            pure(lang::binary(*op, &left, &right))
+        }
+        ExprKind::If(test, yes, no) => {
+            let test = evaluate(caller, test, scope.clone()).await?;
+            let branch = if test.as_bool() == Some(true) { yes } else { no };
+            evaluate(caller, branch, scope).await
+        }
+        ExprKind::Range { from, to, inclusive } => {
+            let from = evaluate(caller, from, scope.clone()).await?;
+            let to = evaluate(caller, to, scope).await?;
+            range(&from, &to, *inclusive)
+        }
+        ExprKind::Filter(rows, test) => {
+            let test = scope.close(test);
+            let rows = evaluate(caller, rows, scope).await?;
+            filter(caller, rows, &test)
+        }
+        ExprKind::Function(function) => Ok(Value::Function(Arc::new(scope.close(function)))),
+        ExprKind::Call(call) => {
+            let mut args = Args::default();
+            for (name, arg) in &call.args {
+                args.0.insert(name.clone(), evaluate(caller, arg, scope.clone()).await?);
+            }
+            caller.call(call, args, scope.attempt).await
+        }
+        ExprKind::For(each) => {
+            let mut out = Vec::new();
+            fan_out(caller, each, 0, scope, &mut out).await?;
+            let made = futures::future::try_join_all(
+                out.into_iter().map(|scope| evaluate(caller, &each.body, scope)),
+            )
+            .await?;
+            let mut rows = Vec::new();
+            for value in made {
+                flatten(value, &each.body, &mut rows);
+            }
+            Ok(Value::List(rows))
+        }
+        ExprKind::Template(template, args) => {
+            let template = evaluate(caller, template, scope.clone()).await?;
+            let mut given = BTreeMap::new();
+            for (name, arg) in args {
+                let arg = evaluate(caller, arg, scope.clone()).await?;
+                given.insert(name.clone(), at_hand(caller, arg)?);
+            }
+            pure(lang::rendered(&template, &given))
+        }
+        ExprKind::Length(of) => {
+            let of = evaluate(caller, of, scope).await?;
+            pure(lang::length(&of))
+        }
+        ExprKind::Try(tried) => attempts(caller, tried, scope).await,
+        ExprKind::Block(bindings, result) => {
+            let mut scope = scope;
+            for (name, value) in bindings {
+                let value = evaluate(caller, value, scope.clone()).await?;
+                scope = scope.with(name, value);
+            }
+            evaluate(caller, result, scope).await
+        }
+        ExprKind::Param(name) => Err(failed(&format!("parameter `{name}` is not bound"))),
+        ExprKind::Source(..) | ExprKind::Builtin(..) => {
+            Err(failed("an expression was not bound before the run"))
+        }
+    }
 }
 
 /// The most rows that an expression may hold at once; more belong to a stage.

@@ -116,10 +116,10 @@ fn kind(expr: &Expr, scope: &mut Scope<'_>) -> Result<Value, EvalError> {
             None => return Err(EvalError::NotPure(format!("stage `{name}`"))),
         },
         ExprKind::Param(name) => return Err(EvalError::NotPure(format!("parameter `{name}`"))),
-        ExprKind::Field(of, name) => {
-            let of = evaluate(of, scope)?;
-            member(&of, name, &expr.ty)?
-        }
+        ExprKind::Field(of, name) => match in_place(of, scope) {
+            Some(of) => member(of, name, &expr.ty)?,
+            None => member(&evaluate(of, scope)?, name, &expr.ty)?,
+        },
         ExprKind::Index(of, at) => index(&evaluate(of, scope)?, &evaluate(at, scope)?)?,
         ExprKind::List(items) => {
             Value::List(items.iter().map(|item| evaluate(item, scope)).collect::<Result<_, _>>()?)
@@ -220,6 +220,16 @@ fn kind(expr: &Expr, scope: &mut Scope<'_>) -> Result<Value, EvalError> {
         ExprKind::For(_) => return not_pure("a `for`"),
         ExprKind::Try(_) => return not_pure("a `try`"),
     })
+}
+
+/// The record that a chain of names stands for, without a copy of it; `None` when it is not one.
+fn in_place<'s>(expr: &Expr, scope: &'s Scope<'_>) -> Option<&'s Value> {
+    let value = match &expr.kind {
+        ExprKind::Local(name) => scope.local(name)?,
+        ExprKind::Field(of, name) => in_place(of, scope)?.get(name)?,
+        _ => return None,
+    };
+    matches!(value, Value::Record(_)).then_some(value)
 }
 
 /// The text of a template, as binding left it, with values for its names.

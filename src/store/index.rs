@@ -7,7 +7,7 @@
 
 use std::cell::Cell;
 use std::panic::AssertUnwindSafe;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Once;
 
 use super::digest::Digest;
@@ -22,6 +22,8 @@ const FORMAT: &[u8] = b"claw index 2";
 pub(super) struct Index {
     /// There until it is dropped.
     trees: Option<Trees>,
+    /// Where sled writes.
+    file: PathBuf,
     segments: Segments,
 }
 
@@ -167,7 +169,7 @@ impl Index {
         let folder = path.join("segments");
         let named = state.take().map_or_else(Vec::new, |state| state.segments);
         let segments = Segments::open(&folder, &named)?;
-        Ok(Index { trees: Some(trees), segments })
+        Ok(Index { trees: Some(trees), file: path.join("db"), segments })
     }
 
     fn trees(&self) -> &Trees {
@@ -240,7 +242,14 @@ impl Index {
             .map_err(|err| StoreError::Index(err.to_string()))?;
         guarded(|| {
             self.trees().receipts.apply_batch(entries)?;
-            self.trees().db.insert("state", state).map(drop)
-        })
+            self.trees().db.insert("state", state)?;
+            self.trees().db.flush().map(drop)
+        })?;
+        // sled's own flush leaves it to the system when the bytes reach the disk.
+        let synced = std::fs::File::open(&self.file).and_then(|file| file.sync_data());
+        if synced.is_ok() {
+            self.segments.sweep();
+        }
+        Ok(())
     }
 }

@@ -160,8 +160,10 @@ impl Segment {
     }
 
     /// Its entries, in order.
-    pub(super) fn entries(&self) -> io::Result<impl Iterator<Item = io::Result<(Digest, Place)>>> {
-        let mut read = BufReader::with_capacity(1 << 20, File::open(&self.path)?);
+    pub(super) fn entries(
+        &self,
+    ) -> io::Result<impl Iterator<Item = io::Result<(Digest, Place)>> + use<>> {
+        let mut read = BufReader::with_capacity(256 << 10, File::open(&self.path)?);
         Ok((0..self.count).map(move |_| {
             let mut entry = [0u8; ENTRY];
             read.read_exact(&mut entry)?;

@@ -1,8 +1,7 @@
 //! The segments of an index: which there are, and keeping them few.
 //!
-//! A new segment is merged with the one before it when that is not much longer, so that their
-//! number grows with the logarithm of what they hold. Merged ones stay on disk until the index is
-//! opened the next time: after a power cut sled may remember an older state, which names them.
+//! When the newest eight are about equally long they are merged into one, so that their number, and
+//! how often an entry is written again, grow with the logarithm of what they hold.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -14,8 +13,8 @@ use super::objects::StoreError;
 use super::pack::Place;
 use super::segment::{Segment, merged};
 
-/// A segment this much longer than the next one is left alone.
-const LONGER: u64 = 4;
+/// How many segments of about the same length are merged, and by which factor lengths then differ.
+const FEW: usize = 8;
 
 /// The segments in use, the oldest first.
 pub(super) struct Segments {
@@ -47,10 +46,9 @@ impl Segments {
                 }
             })
             .collect::<Result<Vec<_>, _>>()?;
-        for number in on_disk(folder).into_iter().filter(|number| !numbers.contains(number)) {
-            let _ = std::fs::remove_file(folder.join(name(number)));
-        }
-        Ok(Segments { folder: folder.to_path_buf(), open: RwLock::new(open) })
+        let segments = Segments { folder: folder.to_path_buf(), open: RwLock::new(open) };
+        segments.sweep();
+        Ok(segments)
     }
 
     /// Where an object stands: the newest place, if any.
@@ -95,14 +93,12 @@ impl Segments {
             let path = self.next();
             let written =
                 Segment::write(&path, kept.len() as u64, kept.into_iter().map(Ok::<_, io::Error>));
-            let mut newest = Arc::new(written.map_err(refused("writing", &path))?);
-            while let Some(before) = segments.last()
-                && before.count <= newest.count * LONGER
-            {
-                newest = Arc::new(self.merge(before, &newest)?);
-                segments.pop();
+            segments.push(Arc::new(written.map_err(refused("writing", &path))?));
+            while let Some(start) = alike(&segments) {
+                let merged = self.merge(&segments[start..])?;
+                segments.truncate(start);
+                segments.push(Arc::new(merged));
             }
-            segments.push(newest);
             let folder = std::fs::File::open(&self.folder).and_then(|folder| folder.sync_all());
             folder.map_err(refused("syncing", &self.folder))?;
             *self.open.write().unwrap_or_else(PoisonError::into_inner) = segments.clone();
@@ -110,13 +106,27 @@ impl Segments {
         Ok(segments.iter().filter_map(|segment| number(segment.path())).collect())
     }
 
-    fn merge(&self, older: &Segment, newer: &Segment) -> Result<Segment, StoreError> {
+    fn merge(&self, segments: &[Arc<Segment>]) -> Result<Segment, StoreError> {
         let path = self.next();
+        let most = segments.iter().map(|segment| segment.count).sum();
         let write = || {
-            let entries = merged(older.entries()?, newer.entries()?);
-            Segment::write(&path, older.count + newer.count, entries)
+            let mut all: Entries<'_> = Box::new(std::iter::empty());
+            for newer in segments {
+                all = Box::new(merged(all, newer.entries()?));
+            }
+            Segment::write(&path, most, all)
         };
         write().map_err(refused("writing", &path))
+    }
+
+    /// Removes segments that are not in use any more. The index must remember without a doubt which
+    /// ones are.
+    pub(super) fn sweep(&self) {
+        let used: BTreeSet<u32> =
+            self.now().iter().filter_map(|segment| number(segment.path())).collect();
+        for number in on_disk(&self.folder).difference(&used) {
+            let _ = std::fs::remove_file(self.folder.join(name(*number)));
+        }
     }
 
     /// A path that nothing has.
@@ -128,6 +138,16 @@ impl Segments {
     fn now(&self) -> Vec<Arc<Segment>> {
         self.open.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
+}
+
+type Entries<'a> = Box<dyn Iterator<Item = io::Result<(Digest, Place)>> + 'a>;
+
+/// Where the newest segments begin that are to be merged, if there are enough of about one length.
+fn alike(segments: &[Arc<Segment>]) -> Option<usize> {
+    let rank = |segment: &Arc<Segment>| segment.count.max(1).ilog(FEW as u64);
+    let newest = rank(segments.last()?);
+    let start = segments.iter().rposition(|segment| rank(segment) > newest).map_or(0, |at| at + 1);
+    (segments.len() - start >= FEW).then_some(start)
 }
 
 fn name(number: u32) -> String {
