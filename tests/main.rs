@@ -14,6 +14,7 @@ mod agent;
 mod blocks;
 mod check;
 mod cli;
+mod diff;
 mod doc;
 mod engine;
 mod exec;

@@ -59,6 +59,22 @@ Examples:
     Show(Show),
     /// List the runs, newest first
     Runs(Runs),
+    /// Say what differs between two runs: program, parameters, rows, scores
+    #[command(after_help = "\
+A run is named by its id or the beginning of one, by a pin's name, by `latest`, or by `latest~1` for
+the one before the latest.
+
+Examples:
+  claw diff                            the latest run and the one before it of the same pipeline
+  claw diff latest~3 latest
+  claw diff 2026-11-22T09 paper        by the beginning of an id, and by the name of a pin
+  claw diff --only report --json
+
+A stage of the program differs when its meaning does: formatting, comments and names make no
+difference. Rows are the same when they are so byte for byte; others are paired by `id`, or by place.
+Works while a run goes on.
+Exit codes: 0 the same, 1 they differ, 2 they could not be compared.")]
+    Diff(super::diff::Args),
     /// Draw the graph of a pipeline's stages
     Graph(Graph),
     /// Say what this machine offers, and what to do about what it lacks
@@ -246,8 +262,8 @@ pub(super) struct Show {
     #[arg(long, value_name = "N", default_value_t = 20)]
     pub(super) limit: usize,
 
-    /// The run; the last one by default
-    #[arg(long, value_name = "ID")]
+    /// The run: an id or the beginning of one, a pin, `latest~1`; the last one by default
+    #[arg(long, value_name = "RUN")]
     pub(super) run: Option<String>,
 
     /// The project's folder

@@ -9,7 +9,7 @@ use crate::project::Project;
 use crate::store::{self, Receipt};
 
 use super::store::bytes;
-use super::{Exit, Failure, load, print};
+use super::{Exit, Failure, load, print, run_names};
 
 /// `claw gc`.
 #[derive(Debug, clap::Args)]
@@ -112,11 +112,7 @@ pub(super) fn pin(args: &PinArgs) -> Result<Exit, Failure> {
         print::out(&print::columns(&["pin", "run"].map(str::to_string), &rows));
         return Ok(Exit::Done);
     };
-    let ids = engine::run_ids(&project.store());
-    if !ids.contains(run) {
-        let ids: Vec<&str> = ids.iter().take(10).map(String::as_str).collect();
-        return Err(Failure::input(load::unknown("run", run, &ids)));
-    }
+    let run = &run_names::find(&project.store(), run)?;
     let name = args.name.clone().unwrap_or_else(|| run.clone());
     if !is_name(&name) {
         return Err(Failure::input(format!(

@@ -19,13 +19,22 @@ enum Mark {
 
 /// The difference of two texts of the file `name`; empty when there is none.
 pub(super) fn unified(name: &str, old: &str, new: &str) -> String {
+    let lines = lines(old, new);
+    if lines.is_empty() {
+        return String::new();
+    }
+    format!("--- {name}\n+++ {name}, formatted\n{}\n", lines.join("\n"))
+}
+
+/// The lines of the difference of two texts, with the places of its parts; none when there is none.
+pub(super) fn lines(old: &str, new: &str) -> Vec<String> {
     let before: Vec<&str> = old.split_inclusive('\n').collect();
     let after: Vec<&str> = new.split_inclusive('\n').collect();
     let script = script(&before, &after);
     let changes: Vec<usize> =
         (0..script.len()).filter(|place| script[*place] != Mark::Kept).collect();
     if changes.is_empty() {
-        return String::new();
+        return Vec::new();
     }
     let mut lines: Vec<String> = Vec::new();
     let mut at = 0;
@@ -69,7 +78,7 @@ pub(super) fn unified(name: &str, old: &str, new: &str) -> String {
     if more > 0 {
         lines.push(format!("… {more} more lines"));
     }
-    format!("--- {name}\n+++ {name}, formatted\n{}\n", lines.join("\n"))
+    lines
 }
 
 /// How to get from one list of lines to the other.

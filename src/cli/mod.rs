@@ -3,6 +3,7 @@
 mod add;
 mod arguments;
 mod check;
+mod diff;
 mod doc;
 mod doctor;
 mod explain;
@@ -19,6 +20,7 @@ mod print;
 mod progress;
 mod publish;
 mod run;
+mod run_names;
 mod runs;
 mod settled;
 mod sarif;
@@ -131,6 +133,7 @@ pub fn main() -> ExitCode {
         Command::Plan(args) => plan::plan(&args),
         Command::Show(args) => show::show(&args),
         Command::Runs(args) => runs::runs(&args),
+        Command::Diff(args) => diff::diff(&args),
         Command::Graph(args) => graph::graph(&args),
         Command::Doctor(args) => doctor::doctor(&args),
         Command::Explain(args) => explain::explain(&args),

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::json;
 
-use crate::engine::{self, Cancel, Ended, Engine, Limits, RunLog, State};
+use crate::engine::{self, Cancel, Ended, Engine, Limits, ProgramRecord, RunLog, State};
 use crate::lang::{ExprKind, Pipeline, Value};
 use crate::plan::{Plan, walk};
 use crate::store::{Store, StoreError};
@@ -88,10 +88,19 @@ fn with_store(
         path: project.store().display().to_string(),
         source: err,
     })?;
+    let operators = load::operators(project, args.allow_unsandboxed)?;
+    let served = |name: &str| Some(project.settings.models.get(name)?.model.clone());
+    log.leave_program(&ProgramRecord::of(&plan, &operators, &served)).map_err(|err| {
+        StoreError::Io {
+            doing: "writing down the program in",
+            path: log.folder().display().to_string(),
+            source: err,
+        }
+    })?;
     let threads = args.threads.unwrap_or_else(cores).max(1);
     let engine = Engine {
         store: store.clone(),
-        operators: load::operators(project, args.allow_unsandboxed)?,
+        operators,
         limits: Limits { threads, sandboxes: threads * 4 },
         cancel: Cancel::default(),
         log: Arc::new(log),

@@ -3,6 +3,7 @@
 //! ```text
 //! .claw/runs/<id>/
 //!   run.json        the pipeline, its parameters, when it began
+//!   program.json    the stages as they were written, the operators' versions
 //!   stages.json     each stage's key, result and labelled parts, written when the run ends
 //!   events.jsonl    appended
 //!   used            the keys of the receipts it used, 32 bytes each, for `claw gc`
@@ -18,6 +19,8 @@ use serde::{Deserialize, Serialize};
 use crate::plan::Part;
 use crate::store::Digest;
 
+use super::program_record::{self, ProgramRecord};
+
 /// Something that happened in a run.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
@@ -26,6 +29,9 @@ pub enum Event {
     StageCached {
         /// The stage.
         stage: String,
+        /// The digest of its result; none in logs of older versions.
+        #[serde(default)]
+        result: Option<Digest>,
     },
     /// A row was made (rows answered from the store are only counted).
     Row {
@@ -188,6 +194,15 @@ impl RunLog {
         }
     }
 
+    /// Leaves the program as it was written.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn leave_program(&self, program: &ProgramRecord) -> std::io::Result<()> {
+        let bytes = serde_json::to_vec(program).map_err(std::io::Error::other)?;
+        std::fs::write(self.folder.join(program_record::FILE), bytes)
+    }
+
     /// Leaves what the stages were made of, for the reasons that the next plan gives.
     ///
     /// # Errors
@@ -241,23 +256,31 @@ pub fn read_run(store: &Path, id: &str, with_events: bool) -> Option<RunRecord> 
         .and_then(|bytes| serde_json::from_slice(&bytes).ok())
         .unwrap_or_default();
     let events = if with_events {
-        let text = std::fs::read_to_string(folder.join("events.jsonl")).unwrap_or_default();
-        text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+        // A line that was torn in the middle of a character must not hide the others.
+        let bytes = std::fs::read(folder.join("events.jsonl")).unwrap_or_default();
+        let lines = bytes.split(|byte| *byte == b'\n');
+        lines.filter_map(|line| serde_json::from_slice(line).ok()).collect()
     } else {
         Vec::new()
     };
     Some(RunRecord { info, stages, events })
 }
 
-/// How the stages of a run ended so far, without its rows: what a long log is asked for most.
+/// How the stages of a run ended so far, and the run itself if it has, without its rows: what a long
+/// log is asked for most.
 pub fn read_stage_ends(store: &Path, id: &str) -> Vec<Event> {
     let Ok(file) = File::open(store.join("runs").join(id).join("events.jsonl")) else {
         return Vec::new();
     };
-    let lines = std::io::BufReader::new(file).lines().map_while(Result::ok);
     // The kind stands first in every line, so that most lines need not be parsed.
-    lines
-        .filter(|line| line.starts_with(r#"{"event":"stage_"#))
-        .filter_map(|line| serde_json::from_str(&line).ok())
-        .collect()
+    let kinds = [&br#"{"event":"stage_"#[..], br#"{"event":"run_ended"#];
+    let mut reader = std::io::BufReader::new(file);
+    let (mut line, mut events) = (Vec::new(), Vec::new());
+    while reader.read_until(b'\n', &mut line).is_ok_and(|read| read > 0) {
+        if kinds.iter().any(|kind| line.starts_with(kind)) {
+            events.extend(serde_json::from_slice::<Event>(&line));
+        }
+        line.clear();
+    }
+    events
 }

@@ -99,7 +99,8 @@ impl Engine {
                 board.lines[line].total.store(rows, Ordering::Relaxed);
                 board.lines[line].cached.store(rows, Ordering::Relaxed);
                 board.lines[line].set(State::Cached);
-                self.log.write(&Event::StageCached { stage: stage.name.clone() });
+                let stage = stage.name.clone();
+                self.log.write(&Event::StageCached { stage, result: Some(result) });
                 output.end(End::Value(result));
                 continue;
             }

@@ -9,7 +9,7 @@ use crate::engine::{Event, RunRecord, StageRecord, read_run, read_value, run_ids
 use crate::lang::{Table, Value};
 use crate::store::{Objects, Snapshot};
 
-use super::{Exit, Failure, arguments, load, print};
+use super::{Exit, Failure, arguments, load, print, run_names};
 use crate::project::Project;
 
 pub(super) use value::show as value;
@@ -106,14 +106,13 @@ fn cut(text: &str, most: usize) -> String {
 }
 
 fn find_run(project: &Project, id: Option<&str>, events: bool) -> Result<RunRecord, Failure> {
-    let ids = run_ids(&project.store());
     if let Some(id) = id {
-        return read_run(&project.store(), id, true).ok_or_else(|| {
-            let names: Vec<&str> = ids.iter().map(String::as_str).take(5).collect();
-            Failure::input(load::unknown("run", id, &names))
-        });
+        let id = run_names::find(&project.store(), id)?;
+        return read_run(&project.store(), &id, true)
+            .ok_or_else(|| Failure::input(format!("the log of run {id} cannot be read")));
     }
-    ids.iter()
+    run_ids(&project.store())
+        .iter()
         .filter_map(|id| read_run(&project.store(), id, true))
         .find(|run| events || !run.stages.is_empty())
         .ok_or_else(|| {

@@ -14,9 +14,10 @@ use serde::Serialize;
 
 use crate::lang::{self, BinaryOp, CacheUse, Call, Expr, ExprKind, For, Type, Value, references};
 use crate::plan::{self, Plan, Reason, compare, parts, stage_key};
-use crate::store::{Digest, Entry, Objects, Receipt, Results, Snapshot};
+use crate::store::{Digest, Objects, Receipt, Results, Snapshot};
 
 use super::call::Operators;
+use super::changes::changed_files;
 use super::evaluate::{Caller, Rows, Scope, Stop, evaluate, flatten};
 use super::job::table_rows;
 use super::log::StageRecord;
@@ -344,31 +345,7 @@ impl Ahead<'_> {
         let version = |operator: &str| self.operators.version(operator);
         let upstream = |name: &str| self.digests.get(name).copied();
         let now = parts(stage, &version, &path, &upstream);
-        compare(&record.parts, &now, &|was, now| self.changed_files(was, now))
-    }
-
-    /// The paths that differ between two directories.
-    fn changed_files(&self, was: &str, now: &str) -> Vec<String> {
-        let tree = |text: &str| self.store.tree(&text.parse().ok()?).ok();
-        let (Some(was), Some(now)) = (tree(was), tree(now)) else {
-            return Vec::new();
-        };
-        let content = |entry: &Entry| match entry {
-            Entry::File { digest, executable, .. } => (Some(*digest), *executable, String::new()),
-            Entry::Link(target) => (None, false, target.clone()),
-            Entry::EmptyDir => (None, false, String::new()),
-        };
-        let mut paths: Vec<String> = was
-            .entries
-            .iter()
-            .filter(|(path, entry)| {
-                now.entries.get(*path).is_none_or(|other| content(other) != content(entry))
-            })
-            .map(|(path, _)| path.clone())
-            .chain(now.entries.keys().filter(|path| !was.entries.contains_key(*path)).cloned())
-            .collect();
-        paths.sort();
-        paths
+        compare(&record.parts, &now, &|was, now| changed_files(&*self.store, was, now))
     }
 }
 
