@@ -1,5 +1,6 @@
 //! Remote models, asked over real connections: a server on loopback that behaves as badly as told.
 
+mod anthropic;
 mod endpoint;
 mod pipelines;
 mod rollout;

@@ -17,7 +17,7 @@ use crate::store::Objects;
 use packages::{Origin, WrittenOrigin};
 
 pub use files::claw_files;
-pub use models::{ModelSettings, Prices};
+pub use models::{ModelSettings, Prices, ProviderName};
 pub use sources::ProjectSources;
 pub use watch::{Look, Watched, variable};
 

@@ -8,7 +8,10 @@ use serde::Deserialize;
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ModelSettings {
-    /// Where it is asked: the part of the URL in front of `/chat/completions`.
+    /// The language that the endpoint speaks.
+    #[serde(default)]
+    pub provider: ProviderName,
+    /// Where it is asked: the part of the URL in front of `/chat/completions` or `/messages`.
     pub endpoint: String,
     /// The name that the endpoint knows it by.
     pub model: String,
@@ -36,6 +39,20 @@ pub struct ModelSettings {
     /// The field of a request that bounds the answer: some endpoints want `max_completion_tokens`.
     #[serde(default = "max_tokens")]
     pub token_field: String,
+    /// Whether temperature and seed are sent: some models take neither.
+    #[serde(default = "yes")]
+    pub sampling: bool,
+}
+
+/// The language of an endpoint.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ProviderName {
+    /// OpenAI's chat completions, which most servers speak.
+    #[default]
+    OpenAi,
+    /// Anthropic's messages.
+    Anthropic,
 }
 
 /// Dollars for a million tokens.
@@ -46,6 +63,10 @@ pub struct Prices {
     pub input: f64,
     /// Of those that it writes.
     pub output: f64,
+}
+
+fn yes() -> bool {
+    true
 }
 
 fn eight() -> usize {
@@ -128,6 +149,9 @@ impl ModelSettings {
         }
         if !["max_tokens", "max_completion_tokens"].contains(&self.token_field.as_str()) {
             return Err("`token_field` is `max_tokens` or `max_completion_tokens`".to_string());
+        }
+        if self.provider == ProviderName::Anthropic && self.token_field != max_tokens() {
+            return Err("`token_field` is for chat completions; messages have `max_tokens`".into());
         }
         Ok(())
     }

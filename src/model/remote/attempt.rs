@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap};
+use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap};
 use reqwest::{Response, StatusCode};
 use tokio::time::{Instant, timeout, timeout_at};
 
@@ -11,7 +11,7 @@ use crate::project::ModelSettings;
 
 use super::Line;
 use super::events::Events;
-use super::wire::{Gathered, Said, Wrong, said};
+use super::wire::{Reading, Said, Wrong, said};
 
 /// Bytes of an answer beside those of its tokens.
 const ROOM: usize = 4 << 20;
@@ -75,8 +75,8 @@ impl Attempt<'_> {
             .header(CONTENT_TYPE, "application/json")
             .header(ACCEPT, "text/event-stream, application/json")
             .body(self.body.to_vec());
-        if let Some(header) = self.line.key.as_ref().and_then(|key| key.header()) {
-            request = request.header(AUTHORIZATION, header);
+        for (name, value) in self.line.provider.headers(self.line.key.as_ref()) {
+            request = request.header(name, value);
         }
         let sent = timeout_at(begins, request.send()).await.map_err(|_| late())?;
         let response =
@@ -101,7 +101,8 @@ impl Attempt<'_> {
         let idle = Duration::from_secs_f64(self.settings.idle_seconds);
         let most = ROOM + self.max_tokens as usize * TOKEN_BYTES;
         let (mut read, mut text) = (0, Vec::new());
-        let (mut events, mut gathered) = (Events::default(), Gathered::default());
+        let mut events = Events::default();
+        let mut gathered: Box<dyn Reading> = self.line.provider.reading();
         loop {
             let piece = if read == 0 {
                 timeout_at(begins, response.chunk()).await.map_err(|_| late())?

@@ -1,5 +1,5 @@
-//! Models behind an endpoint that speaks chat completions: OpenAI's own and every compatible one
-//! (vLLM, SGLang, llama.cpp, OpenRouter, …).
+//! Models behind an endpoint that speaks chat completions (OpenAI's own and every compatible one:
+//! vLLM, SGLang, llama.cpp, OpenRouter, …) or Anthropic's messages.
 //!
 //! ```text
 //! request ─▶ budget ─▶ pace ─▶ attempt ──▶ events ──▶ answer
@@ -16,7 +16,9 @@
 
 mod attempt;
 mod events;
+mod messages;
 mod pace;
+mod provider;
 mod secret;
 mod wire;
 
@@ -34,6 +36,7 @@ use super::{Answer, Model, ModelError, Recorded, Request, Usage};
 
 use attempt::{Attempt, Failed, Later};
 use pace::Pace;
+use provider::Provider;
 use secret::Secret;
 
 /// The longest pause between two attempts when the server does not ask for one.
@@ -55,6 +58,7 @@ pub struct Remote {
 
 /// What requests are sent with.
 struct Line {
+    provider: Provider,
     client: reqwest::Client,
     url: Url,
     key: Option<Secret>,
@@ -102,11 +106,12 @@ impl Remote {
                 Some(variable) => Some(Secret::of_variable(variable)?),
                 None => None,
             };
+            let provider = Provider::of(&self.settings);
             let endpoint = self.settings.endpoint.trim_end_matches('/');
-            let url = Url::parse(&format!("{endpoint}/chat/completions"))
+            let url = Url::parse(&format!("{endpoint}{}", provider.path()))
                 .map_err(|err| format!("its endpoint is no URL: {err}"))?;
             let client = client(&url).map_err(|err| attempt::because(&err))?;
-            Ok(Line { client, url, key })
+            Ok(Line { provider, client, url, key })
         });
         line.as_ref()
             .map_err(|why| ModelError::Unavailable(format!("the model `{}`: {why}", self.name)))
@@ -118,7 +123,7 @@ impl Remote {
         budget: Option<&Arc<Budget>>,
     ) -> Result<Answer, ModelError> {
         let line = self.line()?;
-        let body = wire::body(&self.settings, request);
+        let body = line.provider.body(&self.settings, request);
         let reserved = match budget {
             Some(budget) => Some(budget.reserve(self.most(&body, request)?).await?),
             None => None,

@@ -29,15 +29,16 @@ impl Secret {
             ));
         }
         let secret = Secret(value.to_string());
-        match secret.header() {
+        match secret.header("") {
             Some(_) => Ok(secret),
             None => Err(format!("what the environment variable {name} holds cannot be a key")),
         }
     }
 
-    /// The value of the header `Authorization`; `None` when it has characters that no header has.
-    pub(super) fn header(&self) -> Option<HeaderValue> {
-        let mut header = HeaderValue::from_str(&format!("Bearer {}", self.0)).ok()?;
+    /// The value of a header that has the key behind `before`; `None` when it has characters that no
+    /// header has.
+    pub(super) fn header(&self, before: &str) -> Option<HeaderValue> {
+        let mut header = HeaderValue::from_str(&format!("{before}{}", self.0)).ok()?;
         header.set_sensitive(true);
         Some(header)
     }
@@ -64,6 +65,6 @@ mod tests {
         assert_eq!(key.hidden("a sk-0123456789, b"), "a [key], b");
         assert_eq!(format!("{key:?}"), "[key]");
         assert_eq!(Secret("none".to_string()).hidden("none of them"), "none of them");
-        assert!(Secret("two\nlines".to_string()).header().is_none());
+        assert!(Secret("two\nlines".to_string()).header("Bearer ").is_none());
     }
 }

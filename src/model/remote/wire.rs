@@ -13,11 +13,13 @@ pub(super) fn body(settings: &ModelSettings, request: &Request) -> Vec<u8> {
     let mut body = json!({
         "model": settings.model,
         "messages": request.messages.iter().map(message).collect::<Vec<_>>(),
-        "temperature": request.settings.temperature,
-        "seed": request.settings.seed & 0x7fff_ffff,
         "stream": true,
         "stream_options": { "include_usage": true },
     });
+    if settings.sampling {
+        body["temperature"] = json!(request.settings.temperature);
+        body["seed"] = json!(request.settings.seed & 0x7fff_ffff);
+    }
     body[&settings.token_field] = json!(request.settings.max_tokens);
     if !request.tools.is_empty() {
         let tool = |tool| json!({ "type": "function", "function": tool });
@@ -88,7 +90,7 @@ impl Said {
         self.code.contains("context") || words.iter().any(|words| message.contains(words))
     }
 
-    fn of(error: &Json) -> Said {
+    pub(super) fn of(error: &Json) -> Said {
         let text = |name: &str| error.get(name).and_then(Json::as_str).unwrap_or_default();
         let message = error.as_str().unwrap_or_else(|| text("message"));
         let code = if text("code").is_empty() { text("type") } else { text("code") };
@@ -109,6 +111,25 @@ pub(super) fn said(body: &[u8]) -> Said {
     };
     let inner = ["error", "detail"].iter().find_map(|name| json.get(name).filter(|e| !e.is_null()));
     Said::of(inner.unwrap_or(&json))
+}
+
+/// An answer that comes in pieces.
+pub(super) trait Reading: Send {
+    /// Takes a piece: the data of an event, or a whole answer.
+    fn take(&mut self, data: &[u8]) -> Result<(), Wrong>;
+
+    /// Whether the server said that this was all.
+    fn is_done(&self) -> bool;
+
+    /// Whether any of the answer itself came.
+    fn has_begun(&self) -> bool;
+
+    /// The answer, when the stream is over; every text goes through `hidden`. With its usage, where
+    /// the server tells it.
+    fn answer(
+        self: Box<Self>,
+        hidden: &dyn Fn(&str) -> String,
+    ) -> Result<(Answer, Option<Usage>), ModelError>;
 }
 
 /// An answer as far as it came.
@@ -133,44 +154,6 @@ struct Call {
 }
 
 impl Gathered {
-    /// Takes a piece: the data of an event, or a whole answer.
-    pub(super) fn take(&mut self, data: &[u8]) -> Result<(), Wrong> {
-        let data = data.trim_ascii();
-        if data == b"[DONE]" {
-            self.done = true;
-            return Ok(());
-        }
-        if self.done || data.is_empty() {
-            return Ok(());
-        }
-        let json: Json =
-            serde_json::from_slice(data).map_err(|err| Wrong::Json(err.to_string()))?;
-        let Json::Object(piece) = &json else {
-            return Err(Wrong::Json("it is no JSON object".to_string()));
-        };
-        if let Some(error) = piece.get("error").filter(|error| !error.is_null()) {
-            return Err(Wrong::Error(Said::of(error)));
-        }
-        if let Some(usage) = piece.get("usage").and_then(Json::as_object) {
-            let count = |name: &str| usage.get(name).and_then(Json::as_u64).unwrap_or(0);
-            let (input, output) = (count("prompt_tokens"), count("completion_tokens"));
-            self.usage = Some(Usage { input, output });
-        }
-        let choices = piece.get("choices").and_then(Json::as_array);
-        let first = |choice: &&Json| choice.get("index").and_then(Json::as_u64).unwrap_or(0) == 0;
-        for choice in choices.into_iter().flatten().filter(first) {
-            self.begun = true;
-            if let Some(Json::Object(said)) = choice.get("delta").or_else(|| choice.get("message"))
-            {
-                self.said(said);
-            }
-            if let Some(finish) = choice.get("finish_reason").and_then(Json::as_str) {
-                self.finish = Some(finish.to_string());
-            }
-        }
-        Ok(())
-    }
-
     fn said(&mut self, said: &Map<String, Json>) {
         let text = |name: &str| said.get(name).and_then(Json::as_str).unwrap_or_default();
         match said.get("content") {
@@ -223,20 +206,56 @@ impl Gathered {
             _ => {}
         }
     }
+}
 
-    /// Whether the server said that this was all.
-    pub(super) fn is_done(&self) -> bool {
+impl Reading for Gathered {
+    fn take(&mut self, data: &[u8]) -> Result<(), Wrong> {
+        let data = data.trim_ascii();
+        if data == b"[DONE]" {
+            self.done = true;
+            return Ok(());
+        }
+        if self.done || data.is_empty() {
+            return Ok(());
+        }
+        let json: Json =
+            serde_json::from_slice(data).map_err(|err| Wrong::Json(err.to_string()))?;
+        let Json::Object(piece) = &json else {
+            return Err(Wrong::Json("it is no JSON object".to_string()));
+        };
+        if let Some(error) = piece.get("error").filter(|error| !error.is_null()) {
+            return Err(Wrong::Error(Said::of(error)));
+        }
+        if let Some(usage) = piece.get("usage").and_then(Json::as_object) {
+            let count = |name: &str| usage.get(name).and_then(Json::as_u64).unwrap_or(0);
+            let (input, output) = (count("prompt_tokens"), count("completion_tokens"));
+            self.usage = Some(Usage { input, output });
+        }
+        let choices = piece.get("choices").and_then(Json::as_array);
+        let first = |choice: &&Json| choice.get("index").and_then(Json::as_u64).unwrap_or(0) == 0;
+        for choice in choices.into_iter().flatten().filter(first) {
+            self.begun = true;
+            if let Some(Json::Object(said)) = choice.get("delta").or_else(|| choice.get("message"))
+            {
+                self.said(said);
+            }
+            if let Some(finish) = choice.get("finish_reason").and_then(Json::as_str) {
+                self.finish = Some(finish.to_string());
+            }
+        }
+        Ok(())
+    }
+
+    fn is_done(&self) -> bool {
         self.done
     }
 
-    /// Whether any of the answer itself came.
-    pub(super) fn has_begun(&self) -> bool {
+    fn has_begun(&self) -> bool {
         self.begun
     }
 
-    /// The answer, when the stream is over; every text goes through `hidden`.
-    pub(super) fn answer(
-        self,
+    fn answer(
+        self: Box<Self>,
         hidden: &dyn Fn(&str) -> String,
     ) -> Result<(Answer, Option<Usage>), ModelError> {
         if !self.begun {
