@@ -1,12 +1,15 @@
-//! What sandboxes promise, tried out: the same behaviour from every backend, and for the `process`
-//! backend that nothing gets out and nothing is left behind.
+//! What sandboxes promise, tried out: the same behaviour from every backend, and of those that
+//! isolate that nothing gets out and nothing is left behind.
 //!
-//! Where this machine forbids namespaces, the tests of the `process` backend say so and pass.
+//! Where this machine forbids namespaces, the tests of the `process` backend say so and pass. The
+//! `docker` backend is tried where `CLAW_TEST_DOCKER` names an engine and `CLAW_TEST_IMAGE` an image
+//! on it that has python3: `.ci/docker up DIR` makes both.
 
 #![allow(clippy::disallowed_methods, reason = "tests look at the machine and the clock")]
 
 mod behaviour;
 mod containment;
+mod docker;
 mod lifetime;
 mod limits;
 mod machine;
@@ -17,7 +20,8 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use claw::sandbox::{
-    Backend, Command, Exit, Limits, LocalBackend, Outcome, ProcessBackend, Sandbox, probe_with,
+    Backend, Command, DockerBackend, Exit, Limits, LocalBackend, Outcome, ProcessBackend, Sandbox,
+    probe_with,
 };
 use claw::store::{MemoryObjects, Objects};
 
@@ -67,6 +71,25 @@ fn watched() -> Option<&'static ProcessBackend> {
     allowed().then(|| BACKEND.get_or_init(|| ProcessBackend::new(HELPER).without_cgroups()))
 }
 
+/// A `docker` backend for all tests, or why there is none.
+fn docker() -> Option<&'static DockerBackend> {
+    static BACKEND: OnceLock<Option<DockerBackend>> = OnceLock::new();
+    let make = || {
+        let set = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+        let (Some(address), Some(image)) = (set("CLAW_TEST_DOCKER"), set("CLAW_TEST_IMAGE")) else {
+            skip(
+                "all tests of the docker backend",
+                "CLAW_TEST_DOCKER (the address of an engine) and CLAW_TEST_IMAGE (an image with \
+                 python3, by its content) are not set; `.ci/docker up DIR` makes both",
+            );
+            return None;
+        };
+        let backend = DockerBackend::at(HELPER, address).with_image(&image);
+        Some(backend.expect("CLAW_TEST_IMAGE is named by its content"))
+    };
+    BACKEND.get_or_init(make).as_ref()
+}
+
 #[expect(clippy::print_stderr, reason = "a test that is skipped must say so")]
 fn skip(what: &str, why: &str) {
     eprintln!("SKIPPED {what}: {why}");
@@ -91,10 +114,20 @@ fn allowed() -> bool {
 
 /// All backends, for what they have in common.
 fn backends() -> Vec<&'static dyn Backend> {
-    let mut all: Vec<&'static dyn Backend> = vec![&LocalBackend];
-    all.extend(shared().map(|backend| backend as &dyn Backend));
-    all.extend(watched().map(|backend| backend as &dyn Backend));
-    all
+    [&LocalBackend as &dyn Backend].into_iter().chain(isolated()).collect()
+}
+
+/// Those that isolate.
+fn isolated() -> Vec<&'static dyn Backend> {
+    let process = [shared(), watched()].into_iter().flatten();
+    let docker = docker().map(|backend| backend as &dyn Backend);
+    process.map(|backend| backend as &dyn Backend).chain(docker).collect()
+}
+
+/// One of each kind that isolates.
+fn kinds() -> Vec<&'static dyn Backend> {
+    let process = shared().map(|backend| backend as &dyn Backend);
+    process.into_iter().chain(docker().map(|backend| backend as &dyn Backend)).collect()
 }
 
 async fn open(backend: &dyn Backend, files: &[(&str, &[u8])]) -> (Box<dyn Sandbox>, MemoryObjects) {

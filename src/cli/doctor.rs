@@ -26,7 +26,6 @@ pub(super) fn doctor(args: &arguments::Doctor) -> Result<Exit, Failure> {
         })
         .collect();
     findings.push(processor());
-    findings.push(docker());
     findings.push(gpu());
     match Project::around(std::path::Path::new(".")) {
         Ok(project) => {
@@ -74,39 +73,6 @@ fn processor() -> Finding {
         ok: true,
         detail: format!("{cores} cores, {kind}"),
         help: String::new(),
-    }
-}
-
-/// Asks a Docker engine (or a Podman socket, by DOCKER_HOST) for its version.
-fn docker() -> Finding {
-    let asked = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|err| err.to_string())
-        .and_then(|runtime| {
-            runtime.block_on(async {
-                let docker =
-                    bollard::Docker::connect_with_defaults().map_err(|err| err.to_string())?;
-                let version =
-                    tokio::time::timeout(std::time::Duration::from_secs(3), docker.version());
-                let version = version.await.map_err(|_| "it does not answer".to_string())?;
-                let version = version.map_err(|err| err.to_string())?;
-                Ok(format!(
-                    "engine {}, API {}",
-                    version.version.unwrap_or_default(),
-                    version.api_version.unwrap_or_default()
-                ))
-            })
-        });
-    match asked {
-        Ok(detail) => Finding { name: "docker".into(), ok: true, detail, help: String::new() },
-        Err(err) => Finding {
-            name: "docker".into(),
-            ok: false,
-            detail: format!("no engine: {err}"),
-            help: "optional: start dockerd, or point DOCKER_HOST at a Docker or Podman socket"
-                .into(),
-        },
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! A command runs in a sandbox of its own, in a workspace made of its declared inputs. It counts as
 //! pure: where it ran and under which limits is not a part of its key, since a run that a limit
-//! ended is a failure, and failures are not kept.
+//! ended is a failure, and failures are not kept. The image that its programs came from is.
 
 use std::collections::BTreeMap;
 
@@ -147,7 +147,11 @@ impl Operator for Exec {
 
     fn reads(&self, args: &Args, _: &dyn Objects) -> Result<Args, CallError> {
         let mut narrow = args.clone();
-        narrow.0.remove("sandbox");
+        if let Some(sandbox) = narrow.0.remove("sandbox")
+            && let Some(image) = Place::image(&sandbox)
+        {
+            narrow.0.insert("image".to_string(), image.clone());
+        }
         Ok(narrow)
     }
 

@@ -22,7 +22,7 @@ use crate::agent::{Models, Registry};
 use crate::engine::{Operator, Operators};
 use crate::model::Remote;
 use crate::project::ModelSettings;
-use crate::sandbox::{Backend, LocalBackend, ProcessBackend, SandboxError};
+use crate::sandbox::{Backend, DockerBackend, LocalBackend, ProcessBackend, SandboxError};
 
 /// Every operator. `allow_unsandboxed` lets `sandbox("local")` be opened; `remote` are the models that
 /// the project reaches over the network.
@@ -33,7 +33,8 @@ pub fn all(
     allow_unsandboxed: bool,
     remote: &BTreeMap<String, ModelSettings>,
 ) -> Result<Operators, SandboxError> {
-    let mut backends: Vec<Arc<dyn Backend>> = vec![Arc::new(ProcessBackend::current()?)];
+    let mut backends: Vec<Arc<dyn Backend>> =
+        vec![Arc::new(ProcessBackend::current()?), Arc::new(DockerBackend::current())];
     if allow_unsandboxed {
         backends.push(Arc::new(LocalBackend));
     }

@@ -18,6 +18,12 @@ pub(super) struct Place {
 }
 
 impl Place {
+    /// What of a `Sandbox` value can change what a command computes, when limits cannot: the image
+    /// that its programs come from. `None` when that is this machine.
+    pub(super) fn image(value: &Value) -> Option<&Value> {
+        value.get("image").filter(|image| **image != Value::Null)
+    }
+
     /// Reads a `Sandbox` value: a record of its settings, the backend's name under `sandbox`.
     ///
     /// # Errors
@@ -46,6 +52,19 @@ impl Place {
                 "there is no sandbox `{name}` on this machine; `claw doctor` says what there is"
             ))
         })?;
+        let backend = match value.get("image") {
+            None | Some(Value::Null) => backend,
+            Some(image) => {
+                let image = image.as_str().unwrap_or_default();
+                let made = backend.of_image(image).ok_or_else(|| {
+                    CallError::row(format!(
+                        "a sandbox `{name}` has no image: it shows this machine's own programs\n  \
+                         help: leave `image` out, or write sandbox(\"docker\", image: …)"
+                    ))
+                })?;
+                made.map_err(|err| CallError::row(err.to_string()))?
+            }
+        };
         let default = Limits::default();
         let processes = number("processes")?.map(|n| u32::try_from(n).unwrap_or(u32::MAX));
         let time_ms = number("time")?;

@@ -40,10 +40,6 @@ const NOT_RUNNABLE: i32 = 126;
 
 /// Where commands run: how to see that one has ended, and how to end it.
 pub(crate) trait Ground {
-    /// Starts the process. A chance to do something just before and after.
-    fn spawn(&mut self, start: Start<'_>) -> io::Result<Pid> {
-        spawn(start)
-    }
     /// The main process of a command has started.
     fn started(&mut self, main: Pid) -> io::Result<()>;
     /// Readable when the main process may have ended.
@@ -161,7 +157,7 @@ pub(crate) fn run(
         act: &mut act,
     };
     let kills = ground.memory_kills();
-    let main = match ground.spawn(start) {
+    let main = match spawn(start) {
         Ok(main) => main,
         Err(err) => return Ok(Ended::unstarted(&format!("`{program}`"), errno::of(&err))),
     };

@@ -35,7 +35,6 @@ use super::confine::{self, Filters};
 use super::helper::{INSIDE, map_self};
 use super::processes;
 use super::root::ROOT;
-use super::spawn::{Start, spawn};
 use super::wire::{self, Failure, Item, Job, Order, Reply, Request, Wanted};
 use super::workspace::{self, Filler};
 use super::{Limits, WORKSPACE, files, kernel};
@@ -51,7 +50,7 @@ pub(super) const NAMESPACES: u64 = (libc::CLONE_NEWUSER
 
 /// The home of commands: private, writable and, other than the workspace, never taken out, so that
 /// caches and histories do not become part of a result.
-const HOME: &str = "/tmp/home";
+pub(super) const HOME: &str = "/tmp/home";
 /// How often the memory of what was left in the background is looked at.
 const GLANCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 
@@ -66,20 +65,14 @@ pub(super) fn run(
     // The helper's loop must not go on in its clone, whatever happens here.
     let life = std::panic::AssertUnwindSafe(move || {
         let built = build(&order, attached, filters, path);
-        let mut init = match built {
-            Ok((around, senses)) => Init {
-                limits: order.limits,
-                around,
-                senses,
-                filler: None,
-                misfit: None,
-                lingering: Vec::new(),
-                control,
-            },
+        let (around, senses) = match built {
+            Ok(built) => built,
             Err(failure) => return wire::send(&mut control, &Reply::Failed(failure), &[]),
         };
-        init.announce()?;
-        init.serve()
+        announce(&control)?;
+        let output = File::from(OwnedFd::from(control.try_clone()?));
+        let control = Line { input: File::from(OwnedFd::from(control)), output };
+        Init::new(control, order.limits, around, senses).serve()
     });
     let ended = std::panic::catch_unwind(life);
     std::process::exit(i32::from(!matches!(ended, Ok(Ok(())))))
@@ -113,7 +106,6 @@ fn build(
         rustix::thread::set_name(c"init")?;
         let own = u64::from(limits.processes).saturating_add(1);
         setrlimit(Resource::Nproc, confine::bounded(Resource::Nproc, own))?;
-        let killable = File::options().write(true).open("/proc/self/oom_score_adj")?;
         let children = kernel::child_events()?;
         confine::give_up_privileges()?;
         filters.install()?;
@@ -133,7 +125,7 @@ fn build(
             output: limits.output,
             _third: third,
         };
-        Ok((around, Senses { children, killable, counter, limits: limits.clone(), files: 0 }))
+        Ok((around, Senses { children, counter, limits: limits.clone(), files: 0 }))
     };
     last().map_err(step("giving up privileges"))
 }
@@ -214,16 +206,14 @@ fn enter_root() -> io::Result<()> {
 }
 
 /// What an init knows its processes by.
-struct Senses {
+pub(super) struct Senses {
     /// Readable when a child has ended.
-    children: OwnedFd,
-    /// Its own file that says how readily the kernel kills a process for memory.
-    killable: File,
+    pub(super) children: OwnedFd,
     /// The control group's count of processes killed for memory.
-    counter: Option<File>,
-    limits: Limits,
+    pub(super) counter: Option<File>,
+    pub(super) limits: Limits,
     /// Bytes of files that the program put in, which do not count.
-    files: u64,
+    pub(super) files: u64,
 }
 
 impl Senses {
@@ -234,8 +224,28 @@ impl Senses {
     }
 }
 
-struct Init {
-    control: UnixStream,
+/// The line to the program: both ends of a socket, or the pipes that are the standard input and
+/// output of a container.
+pub(super) struct Line {
+    pub(super) input: File,
+    pub(super) output: File,
+}
+
+/// Tells the program that the sandbox stands, and hands it the means to kill it.
+fn announce(control: &UnixStream) -> io::Result<()> {
+    let pidfd = pidfd_open(getpid(), PidfdFlags::empty())?;
+    let bytes = wire::head(&Reply::Ready, 0)?;
+    let fds = [pidfd.as_fd()];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut ancillary = SendAncillaryBuffer::new(&mut space);
+    ancillary.push(SendAncillaryMessage::ScmRights(&fds));
+    let sent = sendmsg(control, &[IoSlice::new(&bytes)], &mut ancillary, SendFlags::NOSIGNAL)?;
+    if sent == bytes.len() { Ok(()) } else { Err(io::ErrorKind::WriteZero.into()) }
+}
+
+/// What answers the program, in a sandbox of whatever make.
+pub(super) struct Init {
+    control: Line,
     limits: Limits,
     around: Surroundings,
     senses: Senses,
@@ -246,26 +256,19 @@ struct Init {
 }
 
 impl Init {
-    /// Tells the program that the sandbox stands, and hands it the means to kill it.
-    fn announce(&mut self) -> io::Result<()> {
-        let pidfd = pidfd_open(getpid(), PidfdFlags::empty())?;
-        let bytes = wire::head(&Reply::Ready, 0)?;
-        let fds = [pidfd.as_fd()];
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-        let mut ancillary = SendAncillaryBuffer::new(&mut space);
-        ancillary.push(SendAncillaryMessage::ScmRights(&fds));
-        let sent =
-            sendmsg(&self.control, &[IoSlice::new(&bytes)], &mut ancillary, SendFlags::NOSIGNAL)?;
-        if sent == bytes.len() { Ok(()) } else { Err(io::ErrorKind::WriteZero.into()) }
+    /// An init that has built its sandbox.
+    pub(super) fn new(control: Line, limits: Limits, around: Surroundings, senses: Senses) -> Init {
+        let (filler, misfit, lingering) = (None, None, Vec::new());
+        Init { control, limits, around, senses, filler, misfit, lingering }
     }
 
-    /// Answers requests until the program closes the socket.
-    fn serve(&mut self) -> io::Result<()> {
+    /// Answers requests until the program closes the line.
+    pub(super) fn serve(&mut self) -> io::Result<()> {
         loop {
             if !self.idle()? {
                 continue;
             }
-            let Some((request, payload)) = wire::receive::<Request>(&mut self.control)? else {
+            let Some((request, payload)) = wire::receive::<Request>(&self.control.input)? else {
                 return Ok(());
             };
             self.answer(request, payload)?;
@@ -275,7 +278,7 @@ impl Init {
     /// Waits for something to do: buries the dead, empties lingering pipes. Whether a request came.
     fn idle(&mut self) -> io::Result<bool> {
         let mut polled = vec![
-            PollFd::from_borrowed_fd(self.control.as_fd(), PollFlags::IN),
+            PollFd::from_borrowed_fd(self.control.input.as_fd(), PollFlags::IN),
             PollFd::from_borrowed_fd(self.senses.children.as_fd(), PollFlags::IN),
         ];
         polled.extend(self.lingering.iter().map(|pipe| PollFd::new(pipe, PollFlags::IN)));
@@ -305,11 +308,11 @@ impl Init {
             Request::Settle => self.settle(),
             Request::Run(job) => self.run(&job, payload),
             Request::Read { path, limit } => match files::read(&placed(&path), limit) {
-                Ok(bytes) => wire::send(&mut self.control, &Reply::Done, &[&bytes]),
+                Ok(bytes) => wire::send(&self.control.output, &Reply::Done, &[&bytes]),
                 Err(errno) => self.say(&Reply::Refused(errno.raw_os_error())),
             },
             Request::Write { path } => {
-                let mut content = (&self.control).take(payload);
+                let mut content = (&self.control.input).take(payload);
                 let written = files::write(&placed(&path), &mut content);
                 io::copy(&mut content, &mut io::sink())?;
                 match written {
@@ -323,7 +326,7 @@ impl Init {
     }
 
     fn say(&mut self, reply: &Reply) -> io::Result<()> {
-        wire::send(&mut self.control, reply, &[])
+        wire::send(&self.control.output, reply, &[])
     }
 
     fn put(&mut self, items: &[Item], payload: u64) -> io::Result<()> {
@@ -331,7 +334,7 @@ impl Init {
             Some(filler) => filler,
             None => self.filler.insert(Filler::new(workspace_folder()?)),
         };
-        let mut content = (&self.control).take(payload);
+        let mut content = (&self.control.input).take(payload);
         for item in items {
             if self.misfit.is_none() {
                 self.misfit = filler.put(item, &mut content).err();
@@ -357,7 +360,7 @@ impl Init {
     }
 
     fn run(&mut self, job: &Job, payload: u64) -> io::Result<()> {
-        let mut input = (&self.control).take(payload);
+        let mut input = (&self.control.input).take(payload);
         let stdin = match payload {
             0 => OwnedFd::from(File::open("/dev/null")?),
             _ => {
@@ -369,7 +372,7 @@ impl Init {
         };
         let mut yard = Yard {
             senses: &self.senses,
-            control: self.control.as_fd(),
+            control: self.control.input.as_fd(),
             lingering: &mut self.lingering,
             main: None,
             status: None,
@@ -387,7 +390,7 @@ impl Init {
         self.lingering.extend(ended.lingering);
         let (output, report) = (ended.output.len() as u64, ended.report.len() as u64);
         let reply = Reply::Ended { exit: ended.exit, dropped: ended.dropped, output, report };
-        wire::send(&mut self.control, &reply, &[&ended.output, &ended.report])
+        wire::send(&self.control.output, &reply, &[&ended.output, &ended.report])
     }
 
     fn collect(&mut self) -> io::Result<()> {
@@ -397,7 +400,7 @@ impl Init {
         self.lingering.clear();
         match workspace::collect(workspace_folder()?.as_fd(), &self.limits) {
             Ok((tree, refused)) => {
-                wire::send(&mut self.control, &Reply::Listing { refused }, &[&tree.encode()])
+                wire::send(&self.control.output, &Reply::Listing { refused }, &[&tree.encode()])
             }
             Err(err) => self.say(&Reply::Broken(format!("listing the workspace: {err}"))),
         }
@@ -408,10 +411,10 @@ impl Init {
     fn fetch(&mut self, wanted: &[Wanted]) -> io::Result<()> {
         let root = workspace_folder()?;
         let total = wanted.iter().map(|file| file.size).sum();
-        io::Write::write_all(&mut self.control, &wire::head(&Reply::Done, total)?)?;
+        io::Write::write_all(&mut self.control.output, &wire::head(&Reply::Done, total)?)?;
         for file in wanted {
             let content = workspace::open_file(root.as_fd(), &file.path)?;
-            let copied = io::copy(&mut content.take(file.size), &mut self.control)?;
+            let copied = io::copy(&mut content.take(file.size), &mut self.control.output)?;
             if copied != file.size {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
@@ -453,18 +456,11 @@ struct Yard<'a> {
 }
 
 impl Ground for Yard<'_> {
-    /// The new process is to be killed first when memory runs out, here or on the whole machine.
-    /// It cannot say so itself, because its own files in `/proc` are closed to it until it is
-    /// another program; so it inherits it.
-    fn spawn(&mut self, start: Start<'_>) -> io::Result<Pid> {
-        let _ = self.senses.killable.write_at(b"1000", 0);
-        let main = spawn(start);
-        let _ = self.senses.killable.write_at(b"0", 0);
-        main
-    }
-
+    /// Commands are to be killed first when memory runs out, here or on the whole machine, and this
+    /// process never for them: it says so of each as soon as it is another program than this one.
     fn started(&mut self, main: Pid) -> io::Result<()> {
         self.main = Some(main);
+        processes::go_first(main);
         Ok(())
     }
 

@@ -19,7 +19,7 @@ use tokio::net::UnixStream;
 use super::cgroup::{Cgroup, Cgroups};
 use super::helper::HELPER_ARGUMENT;
 use super::probe::explain;
-use super::session::broken;
+use super::talk::broken;
 use super::wire::{self, Hello, Order, Setup};
 use super::{Limits, SandboxError, find_python};
 
@@ -98,7 +98,7 @@ impl Helper {
         let (ours, theirs) =
             std::os::unix::net::UnixStream::pair().map_err(broken("making a socket"))?;
         ours.set_nonblocking(true).map_err(broken("making a socket"))?;
-        let order = Order { limits: limits.clone(), counted: cgroup.is_some() };
+        let order = Order { limits: limits.clone(), counted: cgroup.is_some(), env: Vec::new() };
         let bytes =
             serde_json::to_vec(&order).map_err(|err| SandboxError::Broken(err.to_string()))?;
         let mut fds = vec![theirs.as_fd()];

@@ -13,12 +13,15 @@
 //!                             └── commands
 //! ```
 //!
-//! The `local` backend ([`LocalBackend`]) isolates nothing and is for machines where nothing else
-//! works. Both share the code that fills a workspace, runs a command and takes the workspace out.
+//! The `docker` backend ([`DockerBackend`]) orders containers from an engine, for work that needs an
+//! image of its own. The `local` backend ([`LocalBackend`]) isolates nothing and is for machines where
+//! nothing else works. All share the code that fills a workspace, runs a command and takes the
+//! workspace out. What each keeps out, and which test shows it, is told in `docs/sandbox.md`.
 
 mod cgroup;
 mod command;
 mod confine;
+mod docker;
 mod errno;
 mod files;
 mod helper;
@@ -33,14 +36,18 @@ mod python;
 mod root;
 mod session;
 mod spawn;
+mod talk;
 mod wire;
 mod workspace;
 
+pub use docker::{CONTAINER_ARGUMENT, DockerBackend, container_main};
 pub use helper::{HELPER_ARGUMENT, helper_main};
 pub use local::LocalBackend;
 pub use probe::{Probe, probe, probe_with};
 pub use process::ProcessBackend;
 pub use python::{Python, find_python};
+
+use std::sync::Arc;
 
 use futures::future::BoxFuture;
 
@@ -165,6 +172,12 @@ pub const WORKSPACE: &str = "/workspace";
 pub trait Backend: Send + Sync {
     /// Its name, as in `sandbox("process")`.
     fn name(&self) -> &'static str;
+
+    /// The same backend with sandboxes made from `image`; `None` where sandboxes have no image.
+    fn of_image(&self, image: &str) -> Option<Result<Arc<dyn Backend>, SandboxError>> {
+        let _ = image;
+        None
+    }
 
     /// Opens a sandbox whose workspace (at [`WORKSPACE`], writable) holds the tree `workspace`.
     fn open<'a>(

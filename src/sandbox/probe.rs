@@ -26,6 +26,9 @@ pub struct Probe {
 const UNISOLATED: &str = "or run without isolation, on your own responsibility: \
     -p box='sandbox(\"local\")' --allow-unsandboxed";
 
+/// How long an engine may take to say its version.
+const ENGINE: std::time::Duration = std::time::Duration::from_secs(5);
+
 /// Looks at everything, with this very program as the helper. Takes some tens of milliseconds.
 pub fn probe() -> Vec<Probe> {
     probe_with(Path::new("/proc/self/exe"))
@@ -42,7 +45,36 @@ pub fn probe_with(helper: &Path) -> Vec<Probe> {
     })
     .join()
     .unwrap_or_else(|_| lost("it ended unexpectedly"));
-    [vec![system()], sandboxes, vec![memory(), system_calls(), landlock()]].concat()
+    let containers = std::thread::spawn(containers).join();
+    let containers = containers.unwrap_or_else(|_| no_containers("it ended unexpectedly", ""));
+    [vec![system()], sandboxes, vec![memory(), system_calls(), landlock(), containers]].concat()
+}
+
+/// Whether there is an engine for `sandbox("docker")`. No sandbox but that needs one.
+fn containers() -> Probe {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let asked = runtime.map_err(|err| err.to_string()).map(|runtime| {
+        runtime.block_on(async {
+            let engine = tokio::time::timeout(ENGINE, super::docker::engine_of_this_machine());
+            engine.await.unwrap_or_else(|_| {
+                Err(SandboxError::Unavailable {
+                    what: format!("the container engine is silent for {} s", ENGINE.as_secs()),
+                    help: "is it overloaded, or is DOCKER_HOST another machine?".to_string(),
+                })
+            })
+        })
+    });
+    match asked {
+        Ok(Ok(detail)) => Probe { name: "docker", ok: true, detail, help: String::new() },
+        Ok(Err(SandboxError::Unavailable { what, help })) => no_containers(&what, &help),
+        Ok(Err(err)) => no_containers(&err.to_string(), ""),
+        Err(err) => no_containers(&err, ""),
+    }
+}
+
+fn no_containers(what: &str, help: &str) -> Probe {
+    let help = format!("only sandbox(\"docker\") needs one: {help}");
+    Probe { name: "docker", ok: false, detail: what.to_string(), help }
 }
 
 fn lost(what: &str) -> Vec<Probe> {

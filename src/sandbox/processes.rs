@@ -81,6 +81,30 @@ pub(super) fn kill_since(main: Pid, bury: &mut dyn FnMut()) {
     }
 }
 
+/// Has the kernel kill `main`, and what it has started by now, before others when memory runs out.
+pub(super) fn go_first(main: Pid) {
+    // It may have ended, or be a program that nobody may read and so nobody may touch.
+    let raise = |pid: i32| std::fs::write(format!("/proc/{pid}/oom_score_adj"), "1000");
+    let main = main.as_raw_nonzero().get();
+    for _ in 0..PASSES {
+        // The kernel closes a new program's inherited files just before it opens its own to us.
+        match raise(main) {
+            Err(err) if err.kind() == std::io::ErrorKind::PermissionDenied => {
+                std::thread::yield_now();
+            }
+            _ => break,
+        }
+    }
+    // What it starts from now on inherits that; what it has started already bears a later number.
+    let Ok(entries) = std::fs::read_dir("/proc") else {
+        return;
+    };
+    let numbers = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    for pid in numbers.filter(|pid| *pid > main) {
+        let _ = raise(pid);
+    }
+}
+
 /// Whether there is any process but the init that still lives.
 pub(super) fn any() -> bool {
     all().iter().any(|one| !one.dead)

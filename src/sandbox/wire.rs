@@ -8,10 +8,12 @@
 //! u32 (little-endian) length of the head | u64 length of the payload | head (JSON) | payload
 //! ```
 //!
+//! The program and the init of a container speak in the same frames, over the container's standard
+//! input and output; the first of them is the [`Order`].
+//!
 //! Heads are small; file contents, input and output travel as payload and are never escaped.
 
 use std::io::{self, Read, Write};
-use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 
 use serde::de::DeserializeOwned;
@@ -68,6 +70,9 @@ pub(crate) struct Order {
     pub(crate) limits: Limits,
     /// Whether a control group holds it to the memory limit; else its init must watch.
     pub(crate) counted: bool,
+    /// Variables of every command beside the sandbox's own; those of an image.
+    #[serde(default)]
+    pub(crate) env: Vec<(String, String)>,
 }
 
 /// What the program asks of an init.
@@ -173,9 +178,7 @@ pub(crate) fn parse<T: DeserializeOwned>(json: &[u8]) -> io::Result<T> {
 
 /// Waits for a frame and reads its head; the payload, whose length is returned, is next in the
 /// stream. `None` when the other side is gone.
-pub(crate) fn receive<T: DeserializeOwned>(
-    stream: &mut UnixStream,
-) -> io::Result<Option<(T, u64)>> {
+pub(crate) fn receive<T: DeserializeOwned>(mut stream: impl Read) -> io::Result<Option<(T, u64)>> {
     let mut prefix = [0; PREFIX];
     match stream.read_exact(&mut prefix) {
         Err(err) if err.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
@@ -189,7 +192,7 @@ pub(crate) fn receive<T: DeserializeOwned>(
 
 /// Sends a frame whose payload is the `parts`, one after another.
 pub(crate) fn send<T: Serialize>(
-    stream: &mut UnixStream,
+    mut stream: impl Write,
     message: &T,
     parts: &[&[u8]],
 ) -> io::Result<()> {

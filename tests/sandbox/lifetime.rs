@@ -9,13 +9,18 @@ use claw::sandbox::{Backend, Command, Exit, Limits, LocalBackend, ProcessBackend
 use claw::store::{MemoryObjects, Objects};
 
 use super::{
-    HELPER, alone, backends, command, eventually, is_alone, ok, open, open_with, python, runs, sh,
-    shared, shell, told,
+    HELPER, alone, backends, command, eventually, is_alone, kinds, ok, open, open_with, python,
+    runs, sh, shared, shell, told,
 };
 
 #[tokio::test]
 async fn time_is_up_for_the_whole_tree_but_not_for_what_was_there_before() {
-    let Some(backend) = shared() else { return };
+    for backend in kinds() {
+        time_is_up(backend).await;
+    }
+}
+
+async fn time_is_up(backend: &dyn Backend) {
     let (mut sandbox, _) = open(backend, &[]).await;
     assert_eq!(sh(&mut sandbox, "sleep 86001 >/dev/null 2>&1 &").await, ok(""));
     // Clock ticks are a hundredth of a second: the older one must be seen to be older.
@@ -54,14 +59,16 @@ async fn the_local_backend_kills_a_timed_out_group() {
 
 #[tokio::test]
 async fn dropping_a_sandbox_kills_everything_in_it() {
-    let Some(backend) = shared() else { return };
+    let Some(_) = shared() else { return };
     let cookie = format!("861{}", std::process::id());
-    let (mut sandbox, _) = open(backend, &[]).await;
-    let (exit, _) = sh(&mut sandbox, &format!("setsid sleep {cookie} >/dev/null 2>&1 &")).await;
-    assert_eq!(exit, Exit::Code(0));
-    assert!(eventually(|| runs(&cookie)));
-    drop(sandbox);
-    assert!(eventually(|| !runs(&cookie)));
+    for backend in kinds() {
+        let (mut sandbox, _) = open(backend, &[]).await;
+        let (exit, _) = sh(&mut sandbox, &format!("setsid sleep {cookie} >/dev/null 2>&1 &")).await;
+        assert_eq!(exit, Exit::Code(0));
+        assert!(eventually(|| runs(&cookie)));
+        drop(sandbox);
+        assert!(eventually(|| !runs(&cookie)), "{}", backend.name());
+    }
 
     // Also when a command is running and nobody waits for it any more.
     for backend in backends() {
@@ -69,7 +76,7 @@ async fn dropping_a_sandbox_kills_everything_in_it() {
         let job = command(&["sleep", &cookie]);
         let given_up = tokio::time::timeout(Duration::from_millis(300), sandbox.exec(&job)).await;
         assert!(given_up.is_err());
-        if backend.name() == "process" {
+        if backend.name() != "local" {
             let err = sandbox.exec(&shell("true")).await.expect_err("out of step");
             assert!(err.to_string().contains("given up"), "{err}");
         }

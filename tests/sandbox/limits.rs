@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use claw::sandbox::{Command, Exit, Limits};
+use claw::sandbox::{Backend, Command, Exit, Limits};
 use claw::store::Objects;
 
-use super::{backends, command, ok, open_with, python, sh, shared, shell, told, watched};
+use super::{backends, command, isolated, kinds, ok, open_with, python, sh, shell, told, watched};
 
 #[tokio::test]
 async fn a_fork_bomb_stays_in_its_sandbox() {
-    for backend in [shared(), watched()].into_iter().flatten() {
+    for backend in isolated() {
         let limits = Limits { processes: 40, ..Limits::default() };
         let (mut sandbox, _) = open_with(backend, &[], &limits).await;
         let (mut neighbour, _) = open_with(backend, &[], &limits).await;
@@ -34,7 +34,7 @@ async fn a_fork_bomb_stays_in_its_sandbox() {
 
 #[tokio::test]
 async fn a_memory_bomb_is_killed_and_the_next_sandbox_unharmed() {
-    for backend in [shared(), watched()].into_iter().flatten() {
+    for backend in isolated() {
         let limits = Limits { memory: 64 << 20, disk: 16 << 20, ..Limits::default() };
         let (mut sandbox, _) = open_with(backend, &[], &limits).await;
         let (mut neighbour, _) = open_with(backend, &[], &limits).await;
@@ -59,7 +59,12 @@ async fn a_memory_bomb_is_killed_and_the_next_sandbox_unharmed() {
 
 #[tokio::test]
 async fn a_full_disk_is_full_inside_only() {
-    let Some(backend) = shared() else { return };
+    for backend in kinds() {
+        full_disk(backend).await;
+    }
+}
+
+async fn full_disk(backend: &dyn Backend) {
     let limits = Limits { disk: 4 << 20, files: 100, ..Limits::default() };
     for place in ["/workspace", "/tmp", "/dev/shm"] {
         let (mut sandbox, _) = open_with(backend, &[], &limits).await;
@@ -122,7 +127,7 @@ async fn memory_is_watched_between_commands_too() {
 #[tokio::test]
 async fn what_was_left_in_the_workspace_never_breaks_the_sandbox() {
     // A sandbox that an agent could break would count as a fault of the machine, not as a failure.
-    for backend in [shared(), watched()].into_iter().flatten() {
+    for backend in isolated() {
         let limits = Limits { memory: 48 << 20, disk: 32 << 20, ..Limits::default() };
         let (mut sandbox, objects) = open_with(backend, &[("kept", b"k")], &limits).await;
         let fill = "for d in /tmp /dev/shm /workspace; do \

@@ -44,6 +44,7 @@ pub(super) fn settings(name: &str) -> Vec<(&'static str, Type)> {
             ("network", words(&["on", "off"])),
             ("processes", Type::Int),
             ("disk", Type::Bytes),
+            ("image", Type::Str),
         ],
     }
 }
@@ -179,6 +180,9 @@ impl Checker<'_> {
         let ExprKind::Const(constant) = &value.kind else {
             return;
         };
+        if let (&"image", Some(image)) = (&name, constant.as_str()) {
+            self.pinned(image, value.span);
+        }
         let Some(number) = constant.as_float() else {
             return;
         };
@@ -193,6 +197,21 @@ impl Checker<'_> {
         self.tell(
             Diagnostic::error("E0201", format!("`{name}` is out of range")).at(value.span, bad),
         );
+    }
+
+    /// An image stands in the keys of results, so its name must mean the same for ever.
+    fn pinned(&mut self, image: &str, span: Span) {
+        let digest = image.rsplit_once("sha256:").map_or("", |(_, digest)| digest);
+        if digest.len() != 64 || !digest.chars().all(|c| c.is_ascii_hexdigit()) {
+            self.tell(
+                Diagnostic::error("E0201", "an image is named by its content")
+                    .at(span, "which image this is may change")
+                    .help(
+                        "write \"NAME@sha256:…\" with what `docker image inspect --format \
+                         '{{.Id}}' NAME` says",
+                    ),
+            );
+        }
     }
 
     /// `file("…")`, `dir("…")`, `env("…")`, `secret("…")`.

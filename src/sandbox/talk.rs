@@ -1,0 +1,312 @@
+//! The conversation with the init of a sandbox, whatever line it goes over.
+//!
+//! The init is trusted to be alive and well only as far as that can be checked: every answer has a
+//! time limit, and what it says about the workspace is verified here.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustix::io::Errno;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+
+use super::probe::explain;
+use super::wire::{self, Failure, Item, Job, Reply, Request, Wanted};
+use super::workspace::{items, verify};
+use super::{Closed, Command, FileError, Limits, Outcome, SandboxError, WORKSPACE};
+use crate::store::{Digest, Entry, Objects, Tree};
+
+/// How long an init may take for what takes it milliseconds, on a machine that is overloaded.
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
+/// How long after a command's time an init may still take to kill and bury its processes.
+const GRACE: Duration = Duration::from_secs(20);
+/// Bytes of file contents that go into one frame, unless a single file has more.
+const BATCH: u64 = 1 << 20;
+/// Bytes of a reply that nobody asked to be long.
+const MAX_PAYLOAD: u64 = 256 << 20;
+
+/// What the two sides speak over.
+pub(super) trait Line: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Line for T {}
+
+/// A conversation: one request and one reply at a time.
+pub(super) struct Talk {
+    control: Box<dyn Line>,
+    limits: Limits,
+    /// Files that were put in, and so need not come back.
+    known: BTreeSet<Digest>,
+    /// An operation is under way. When it still is as the next one begins, the first was given up
+    /// half way, and the two sides no longer understand each other.
+    busy: bool,
+}
+
+impl Talk {
+    /// With the init of a sandbox that will get `tree` as its workspace.
+    pub(super) fn new(control: Box<dyn Line>, limits: Limits, tree: &Tree) -> Talk {
+        let known = tree.files().map(|(_, digest)| *digest).collect();
+        Talk { control, limits, known, busy: false }
+    }
+
+    /// The first word over a line that carries no descriptors: what to build, and that it stands.
+    pub(super) async fn order(&mut self, order: &wire::Order) -> Result<(), SandboxError> {
+        let control = &mut self.control;
+        let talk = async {
+            send(control, order, &[]).await?;
+            match receive::<Reply>(control).await?.0 {
+                Reply::Ready => Ok(()),
+                Reply::Failed(failure) => Err(io::Error::other(Refusal(failure))),
+                reply => Err(io::Error::other(format!("an unexpected reply: {reply:?}"))),
+            }
+        };
+        within(PATIENCE, talk).await
+    }
+
+    /// Puts the workspace in.
+    pub(super) async fn fill(
+        &mut self,
+        tree: &Tree,
+        objects: &dyn Objects,
+    ) -> Result<(), SandboxError> {
+        let mut batch = Vec::new();
+        let mut contents = Vec::new();
+        let mut size = 0;
+        for (item, digest) in items(tree) {
+            if let (Item::File { path, size: listed, .. }, Some(digest)) = (&item, digest) {
+                let content = objects.get(&digest).map_err(|err| {
+                    SandboxError::Workspace(format!("cannot be read: {path}: {err}"))
+                })?;
+                if content.len() as u64 != *listed {
+                    let what =
+                        format!("says that {path} has {listed} bytes; it has {}", content.len());
+                    return Err(SandboxError::Workspace(what));
+                }
+                size += *listed;
+                contents.push(content);
+            }
+            batch.push(item);
+            if size >= BATCH {
+                self.put(std::mem::take(&mut batch), &std::mem::take(&mut contents)).await?;
+                size = 0;
+            }
+        }
+        if !batch.is_empty() {
+            self.put(batch, &contents).await?;
+        }
+        match self.ask(Request::Settle, &[], PATIENCE).await? {
+            (Reply::Done, _) => Ok(()),
+            (Reply::Misfit(what), _) => Err(SandboxError::Workspace(what)),
+            (reply, _) => Err(unexpected(&reply)),
+        }
+    }
+
+    async fn put(&mut self, items: Vec<Item>, contents: &[Arc<[u8]>]) -> Result<(), SandboxError> {
+        let parts: Vec<&[u8]> = contents.iter().map(AsRef::as_ref).collect();
+        within(PATIENCE, send(&mut self.control, &Request::Put(items), &parts)).await
+    }
+
+    /// Sends a request and waits for the whole reply.
+    async fn ask(
+        &mut self,
+        request: Request,
+        payload: &[u8],
+        patience: Duration,
+    ) -> Result<(Reply, Vec<u8>), SandboxError> {
+        self.take_turn()?;
+        let control = &mut self.control;
+        let talk = async {
+            send(control, &request, &[payload]).await?;
+            let (reply, length) = receive::<Reply>(control).await?;
+            if length > MAX_PAYLOAD {
+                return Err(io::Error::other(format!("a reply of {length} bytes")));
+            }
+            let mut payload = vec![0; length as usize];
+            control.read_exact(&mut payload).await?;
+            Ok((reply, payload))
+        };
+        let answer = within(patience, talk).await;
+        self.busy = answer.is_err();
+        match answer? {
+            (Reply::Broken(what), _) => Err(SandboxError::Broken(what)),
+            answer => Ok(answer),
+        }
+    }
+
+    fn take_turn(&mut self) -> Result<(), SandboxError> {
+        if std::mem::replace(&mut self.busy, true) {
+            let what = "an earlier operation was given up or failed";
+            return Err(SandboxError::Broken(what.to_string()));
+        }
+        Ok(())
+    }
+
+    /// Runs a command to its end.
+    pub(super) async fn run(&mut self, command: &Command) -> Result<Outcome, SandboxError> {
+        let job = Job {
+            argv: command.argv.clone(),
+            workdir: command.workdir.clone().unwrap_or_else(|| WORKSPACE.to_string()),
+            env: command.env.clone(),
+            timeout_ms: command.timeout_ms,
+            report: command.report,
+        };
+        let patience = Duration::from_millis(command.timeout_ms).saturating_add(GRACE);
+        match self.ask(Request::Run(job), &command.stdin, patience).await? {
+            (Reply::Ended { exit, dropped, output, report }, mut payload) => {
+                if output.checked_add(report) != Some(payload.len() as u64) {
+                    return Err(SandboxError::Broken("an outcome of a wrong length".to_string()));
+                }
+                let report = payload.split_off(output as usize);
+                Ok(Outcome { exit, output: payload, dropped, report })
+            }
+            (reply, _) => Err(unexpected(&reply)),
+        }
+    }
+
+    /// The first `limit` bytes of a file.
+    pub(super) async fn read(&mut self, path: &str, limit: usize) -> Result<Vec<u8>, FileError> {
+        let limit = (limit as u64).min(MAX_PAYLOAD);
+        self.file(Request::Read { path: path.to_string(), limit }, &[]).await
+    }
+
+    /// Writes a file.
+    pub(super) async fn write(&mut self, path: &str, bytes: &[u8]) -> Result<(), FileError> {
+        self.file(Request::Write { path: path.to_string() }, bytes).await.map(|_| ())
+    }
+
+    async fn file(&mut self, request: Request, content: &[u8]) -> Result<Vec<u8>, FileError> {
+        match self.ask(request, content, PATIENCE).await? {
+            (Reply::Done, bytes) => Ok(bytes),
+            (Reply::Refused(number), _) => Err(Errno::from_raw_os_error(number).into()),
+            (reply, _) => Err(unexpected(&reply).into()),
+        }
+    }
+
+    /// Takes the workspace out. Nothing that comes from inside is believed: paths, links, sizes
+    /// and digests are all checked here.
+    pub(super) async fn collect(&mut self, objects: &dyn Objects) -> Result<Closed, SandboxError> {
+        let (refused, bytes) = match self.ask(Request::Collect, &[], PATIENCE).await? {
+            (Reply::Listing { refused }, bytes) => (refused, bytes),
+            (reply, _) => return Err(unexpected(&reply)),
+        };
+        let tree = Tree::decode(&bytes)
+            .map_err(|err| SandboxError::Workspace(format!("came back damaged: {err}")))?;
+        verify(&tree, &self.limits).map_err(SandboxError::Workspace)?;
+        let mut wanted = Vec::new();
+        let mut digests = Vec::new();
+        for (path, entry) in &tree.entries {
+            if let Entry::File { digest, size, .. } = entry
+                && self.known.insert(*digest)
+            {
+                wanted.push(Wanted { path: path.clone(), size: *size });
+                digests.push((path, *size, *digest));
+            }
+        }
+        if !wanted.is_empty() {
+            self.take_turn()?;
+            let fetch = self.fetch(wanted, &digests, objects);
+            let fetched = tokio::time::timeout(PATIENCE, fetch).await;
+            let late = |_| SandboxError::Broken("taking out the files took too long".to_string());
+            fetched.map_err(late).flatten()?;
+            self.busy = false;
+        }
+        let kept = objects.put_tree(&tree);
+        let workspace =
+            kept.map_err(|err| SandboxError::Workspace(format!("cannot be kept: {err}")))?;
+        Ok(Closed { workspace, refused })
+    }
+
+    async fn fetch(
+        &mut self,
+        wanted: Vec<Wanted>,
+        digests: &[(&String, u64, Digest)],
+        objects: &dyn Objects,
+    ) -> Result<(), SandboxError> {
+        let control = &mut self.control;
+        let lost = broken("taking out files");
+        send(control, &Request::Fetch(wanted), &[]).await.map_err(&lost)?;
+        let (reply, length) = receive::<Reply>(control).await.map_err(&lost)?;
+        let total: u64 = digests.iter().map(|(_, size, _)| size).sum();
+        if !matches!(reply, Reply::Done) || length != total {
+            return Err(unexpected(&reply));
+        }
+        for (path, size, digest) in digests {
+            let mut content = vec![0; *size as usize];
+            control.read_exact(&mut content).await.map_err(&lost)?;
+            let kept = objects
+                .put(&content)
+                .map_err(|err| SandboxError::Workspace(format!("cannot be kept: {err}")))?;
+            if kept != *digest {
+                let what = format!("came back with a wrong digest for {path}");
+                return Err(SandboxError::Workspace(what));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A failure to build a sandbox on its way through an I/O error.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", .0.step)]
+pub(super) struct Refusal(pub(super) Failure);
+
+async fn send<T: Serialize>(
+    control: &mut (impl AsyncWrite + Unpin + ?Sized),
+    message: &T,
+    parts: &[&[u8]],
+) -> io::Result<()> {
+    let payload = parts.iter().map(|part| part.len() as u64).sum();
+    control.write_all(&wire::head(message, payload)?).await?;
+    for part in parts {
+        control.write_all(part).await?;
+    }
+    control.flush().await
+}
+
+async fn receive<T: DeserializeOwned>(
+    control: &mut (impl AsyncRead + Unpin + ?Sized),
+) -> io::Result<(T, u64)> {
+    let mut prefix = [0; wire::PREFIX];
+    control.read_exact(&mut prefix).await?;
+    let (head, payload) = wire::lengths(&prefix)?;
+    let mut json = vec![0; head];
+    control.read_exact(&mut json).await?;
+    Ok((wire::parse(&json)?, payload))
+}
+
+/// Gives up after a while, and turns I/O errors into the sandbox's.
+pub(super) async fn within<T>(
+    patience: Duration,
+    talk: impl Future<Output = io::Result<T>>,
+) -> Result<T, SandboxError> {
+    match tokio::time::timeout(patience, talk).await {
+        Ok(Ok(answer)) => Ok(answer),
+        Ok(Err(err)) => Err(match err.downcast::<Refusal>() {
+            Ok(Refusal(failure)) => explain(&failure),
+            Err(err) => broken("talking to its init")(err),
+        }),
+        Err(_) => {
+            let seconds = patience.as_secs();
+            Err(SandboxError::Broken(format!("its init did not answer within {seconds} s")))
+        }
+    }
+}
+
+pub(super) fn broken(doing: &'static str) -> impl Fn(io::Error) -> SandboxError {
+    move |err| {
+        let gone = matches!(
+            err.kind(),
+            io::ErrorKind::UnexpectedEof
+                | io::ErrorKind::BrokenPipe
+                | io::ErrorKind::ConnectionReset
+        );
+        let why = if gone { "it has ended".to_string() } else { err.to_string() };
+        SandboxError::Broken(format!("{doing}: {why}"))
+    }
+}
+
+fn unexpected(reply: &Reply) -> SandboxError {
+    SandboxError::Broken(format!("an unexpected reply: {reply:?}"))
+}
