@@ -174,7 +174,7 @@ fn run(folder: &Path, toys: &Toys, text: &str, threads: usize) -> (Ended, Arc<St
     let engine = Engine {
         store: store.clone(),
         operators: toys.operators.clone(),
-        limits: Limits { threads, sandboxes: 4 },
+        limits: Limits { threads, sandboxes: 4, memory: 8 << 30, gpus: 0 },
         cancel: Cancel::default(),
         log: Arc::new(RunLog::begin(folder, "main.claw", Vec::new()).expect("a log")),
         refresh: Vec::new(),

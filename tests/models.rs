@@ -3,5 +3,6 @@
 mod anthropic;
 mod endpoint;
 mod pipelines;
+mod policies;
 mod rollout;
 mod server;

@@ -77,6 +77,9 @@ fn with_store(
     let (pipeline, silent) = load::bind_with(entry, &args.pipeline, &sources)?;
     refuse_unsandboxed(&pipeline, args.allow_unsandboxed)?;
     refuse_executors(&pipeline)?;
+    let threads = args.threads.unwrap_or_else(cores).max(1);
+    let limits = Limits::of_this_machine(threads);
+    refuse_what_does_not_fit(&pipeline, &limits)?;
     for name in &args.refresh {
         load::known(&pipeline, name)?;
     }
@@ -97,11 +100,10 @@ fn with_store(
             source: err,
         }
     })?;
-    let threads = args.threads.unwrap_or_else(cores).max(1);
     let engine = Engine {
         store: store.clone(),
         operators,
-        limits: Limits { threads, sandboxes: threads * 4 },
+        limits,
         cancel: Cancel::default(),
         log: Arc::new(log),
         refresh: args.refresh.clone(),
@@ -204,6 +206,20 @@ fn refuse_executors(pipeline: &Pipeline) -> Result<(), Failure> {
             return Err(Failure::input(format!(
                 "stage `{}` asks for the executor `{executor}`, which this claw does not have\n  \
                  help: leave `executor` out to run it on this machine",
+                stage.name
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// A call that asks for more than the machine has would wait for ever.
+fn refuse_what_does_not_fit(pipeline: &Pipeline, limits: &Limits) -> Result<(), Failure> {
+    for stage in &pipeline.stages {
+        if let Some(lack) = limits.lack(&stage.policy().resources) {
+            return Err(Failure::input(format!(
+                "a call of stage `{}` needs {lack} here\n  help: ask for less in `resources`, or \
+                 run it on a larger machine",
                 stage.name
             )));
         }

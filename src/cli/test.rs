@@ -160,7 +160,7 @@ fn made(
     let engine = Engine {
         store: store.clone(),
         operators: load::operators(project, args.allow_unsandboxed)?,
-        limits: Limits { threads, sandboxes: threads * 4 },
+        limits: Limits::of_this_machine(threads),
         cancel: Cancel::default(),
         log: Arc::new(log),
         refresh: Vec::new(),

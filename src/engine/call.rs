@@ -1,12 +1,11 @@
 //! One call of a run: key, look-up, else the work, with retries, in its pool.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures::future::BoxFuture;
-use tokio::sync::Semaphore;
 
 use crate::lang::{CacheUse, Call, Policy, Value};
 use crate::store::{Digest, Objects, Receipt, Results, Store};
@@ -16,8 +15,9 @@ use super::budget::Budget;
 use super::evaluate::{Caller, Stop};
 use super::journal::Journal;
 use super::log::{Event, RunLog};
-use super::operator::{Args, CallError, Cancel, Context, Kind, Operator, Pool, read_value};
+use super::operator::{Args, CallError, Cancel, Context, Kind, Operator, read_value};
 use super::output::Output;
+use super::pools::Pools;
 
 /// The pause before a first further attempt when the stage's policy does not say.
 const BACKOFF_MS: u64 = 500;
@@ -48,48 +48,6 @@ impl Operators {
     }
 }
 
-/// How much may go on at once.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
-    /// Threads that compute.
-    pub threads: usize,
-    /// Sandboxes open at once.
-    pub sandboxes: usize,
-}
-
-/// The places that calls wait for.
-pub(super) struct Pools {
-    threads: usize,
-    cpu: Semaphore,
-    sandbox: Semaphore,
-    machine: Semaphore,
-}
-
-impl Pools {
-    pub(super) fn new(limits: Limits) -> Pools {
-        Pools {
-            threads: limits.threads,
-            cpu: Semaphore::new(limits.threads),
-            sandbox: Semaphore::new(limits.sandboxes),
-            machine: Semaphore::new(1),
-        }
-    }
-
-    /// Threads that compute.
-    pub(super) fn threads(&self) -> usize {
-        self.threads
-    }
-
-    fn of(&self, pool: Pool) -> Option<&Semaphore> {
-        match pool {
-            Pool::Instant | Pool::Elsewhere => None,
-            Pool::Cpu => Some(&self.cpu),
-            Pool::Sandbox => Some(&self.sandbox),
-            Pool::Machine => Some(&self.machine),
-        }
-    }
-}
-
 /// What all calls of a run share.
 pub(super) struct Shared {
     pub(super) store: Arc<Store>,
@@ -101,6 +59,25 @@ pub(super) struct Shared {
     pub(super) outputs: HashMap<String, Arc<Output>>,
     /// Keys that are being worked on, so that equal calls are made once.
     pub(super) working: Mutex<HashMap<Digest, Arc<tokio::sync::Mutex<()>>>>,
+    /// Keys whose results this run has renewed: equal calls share the new one.
+    pub(super) renewed: Mutex<HashSet<Digest>>,
+}
+
+impl Shared {
+    /// Keeps a receipt as the stage's policy says: beside earlier ones (of which the first counts),
+    /// in place of them, or not at all.
+    pub(super) fn keep(&self, receipt: &Receipt, cache: CacheUse) -> Result<(), CallError> {
+        match cache {
+            CacheUse::Off => {}
+            CacheUse::On => drop(self.store.keep(receipt)?),
+            CacheUse::Refresh => {
+                self.store.renew(receipt)?;
+                let mut renewed = self.renewed.lock().unwrap_or_else(PoisonError::into_inner);
+                renewed.insert(receipt.key);
+            }
+        }
+        Ok(())
+    }
 }
 
 /// The caller of one row, or of one whole-table stage.
@@ -157,8 +134,11 @@ impl RowCaller {
         let operator = shared.operators.get(&call.operator)?;
         let narrowed = operator.reads(&args, &*shared.store)?;
         let key = operator.key(&narrowed, attempt);
-        let cached = operator.kind() != Kind::Effect && self.policy.cache == CacheUse::On;
-        if cached && let Some(value) = self.look_up(&key)? {
+        let kept = operator.kind() != Kind::Effect;
+        if kept
+            && self.believes(&key)
+            && let Some(value) = self.look_up(&key)?
+        {
             return Ok(value);
         }
         let working = {
@@ -167,15 +147,18 @@ impl RowCaller {
         };
         let _mine = working.lock().await;
         // An equal call may have ended while this one waited.
-        if cached && let Some(value) = self.look_up(&key)? {
+        if kept
+            && self.believes(&key)
+            && let Some(value) = self.look_up(&key)?
+        {
             return Ok(value);
         }
         self.ran.store(true, Ordering::Relaxed);
         let began = Instant::now();
         let value = self.attempts(operator, &args, key).await?;
         let result = shared.store.put(&value.encode())?;
-        if operator.kind() != Kind::Effect {
-            shared.store.keep(&Receipt {
+        if kept {
+            let receipt = Receipt {
                 key,
                 operator: operator.name().to_string(),
                 version: operator.version(),
@@ -183,10 +166,21 @@ impl RowCaller {
                 result,
                 took_ms: began.elapsed().as_millis() as u64,
                 run: shared.log.info.id.clone(),
-            })?;
+            };
+            shared.keep(&receipt, self.policy.cache)?;
         }
         shared.working.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
         Ok(value)
+    }
+
+    /// Whether a kept result under this key may be used.
+    fn believes(&self, key: &Digest) -> bool {
+        let renewed = || self.shared.renewed.lock().unwrap_or_else(PoisonError::into_inner);
+        match self.policy.cache {
+            CacheUse::On => true,
+            CacheUse::Off => false,
+            CacheUse::Refresh => renewed().contains(key),
+        }
     }
 
     /// The kept result. One whose bytes are gone or damaged counts as absent.
@@ -209,7 +203,7 @@ impl RowCaller {
         let context = Context {
             objects: shared.store.clone(),
             key,
-            threads: shared.pools.threads,
+            threads: shared.pools.threads(),
             cancel: shared.cancel.clone(),
             budget: self.budget.clone(),
             journal: (self.policy.cache == CacheUse::On)
@@ -231,8 +225,12 @@ impl RowCaller {
                 CallError::Row { .. } => operator.kind() == Kind::Recorded,
                 CallError::Budget(_) | CallError::Cancelled => false,
             };
-            if !again || attempt > self.policy.retries || shared.cancel.is_cancelled() {
+            if !again || attempt > self.policy.retries {
                 return Err(err);
+            }
+            if shared.cancel.is_cancelled() {
+                // It may well have worked at the next attempt: that is no failure.
+                return Err(CallError::Cancelled);
             }
             shared.log.write(&Event::Retry {
                 stage: self.stage_name(),
@@ -250,10 +248,8 @@ impl RowCaller {
         args: &Args,
         context: &Context,
     ) -> Result<Value, CallError> {
-        let _place = match self.shared.pools.of(operator.pool_of(args)) {
-            Some(pool) => pool.acquire().await.ok(),
-            None => None,
-        };
+        let pool = operator.pool_of(args);
+        let _held = self.shared.pools.take(pool, &self.policy.resources).await?;
         if self.shared.cancel.is_cancelled() {
             return Err(CallError::Cancelled);
         }

@@ -18,11 +18,14 @@ use crate::store::{Digest, Objects, Receipt, Results};
 use super::board::State;
 use super::budget::Budget;
 use super::call::{RowCaller, Shared};
+use super::canary;
+use super::caught::caught;
 use super::evaluate::{Rows, Scope, Stop, evaluate, flatten};
 use super::log::Event;
 use super::operator::{CallError, read_value};
 use super::output::{End, Output, Place, Reader, keep_value};
 use super::plain::Plain;
+use super::tolerance::{self, Extent};
 
 /// Rows of one stage that may be in flight at once when its policy does not say.
 const IN_FLIGHT: usize = 64;
@@ -45,7 +48,11 @@ pub(super) struct Job {
     /// Set when no further row should start.
     pub(super) give_up: AtomicBool,
     /// Rows that were started, those that a condition left out among them.
-    started: AtomicU64,
+    pub(super) started: AtomicU64,
+    /// Set when there is no further row to start.
+    all_started: AtomicBool,
+    /// Set when the first rows were good enough for the rest.
+    gate_passed: AtomicBool,
 }
 
 /// The key of a stage whose inputs are all complete.
@@ -97,6 +104,8 @@ impl Job {
             failure: Default::default(),
             give_up: AtomicBool::new(false),
             started: AtomicU64::new(0),
+            all_started: AtomicBool::new(false),
+            gate_passed: AtomicBool::new(false),
         }
     }
 
@@ -121,15 +130,21 @@ impl Job {
 
     /// Makes the stage; says why it has no result when that is its own fault.
     pub(super) async fn work(self: &Arc<Self>) -> Option<String> {
-        let made = match &self.stage().expr.kind {
-            ExprKind::For(_) => self.rows().await,
-            _ => self.one().await,
-        };
+        let made = caught(async {
+            match &self.stage().expr.kind {
+                ExprKind::For(_) => self.rows().await,
+                _ => self.one().await,
+            }
+        });
+        let made = made.await;
         let count = self.board().count();
         let (result, message) = match made {
             Ok((digest, _)) => (Some(digest), None),
             Err(CallError::Cancelled) => (None, None),
-            Err(err) => (None, Some(err.to_string())),
+            Err(err) => {
+                self.shared.cancel.cancel();
+                (None, Some(err.to_string()))
+            }
         };
         let rows = result.map_or(0, |digest| row_count(&*self.shared.store, &digest));
         self.board().set(if result.is_some() { State::Done } else { State::Failed });
@@ -216,7 +231,9 @@ impl Job {
         if self.shared.cancel.is_cancelled() {
             return Err(CallError::Cancelled);
         }
-        self.within_tolerance()?;
+        if let Some(message) = self.past_tolerance() {
+            return Err(CallError::row(message));
+        }
         let table = self.output.table();
         let rows = table.rows.len() as u64;
         let value = Value::Table(Arc::new(table));
@@ -237,9 +254,10 @@ impl Job {
     ) -> Result<(), CallError> {
         let caller = self.caller();
         let (name, rows) = &each.generators[0];
-        match self.stream_of(rows) {
+        // With a canary the order of the rows counts, which their coming does not tell.
+        match self.stream_of(rows).filter(|_| self.policy.canary.is_none()) {
             Some((mut reader, tests)) => {
-                'rows: loop {
+                loop {
                     let rows = reader.next(AT_ONCE).await;
                     if rows.is_empty() {
                         break;
@@ -253,7 +271,7 @@ impl Job {
                         let scope = Scope::default().with(name, row);
                         let row = Starting { place, scope, input: Some(digest) };
                         if !self.start_inner(each, 1, row, &caller, flight, tasks).await? {
-                            break 'rows;
+                            return Ok(());
                         }
                     }
                 }
@@ -263,10 +281,19 @@ impl Job {
             }
             None => {
                 let row = Starting { place: Place::new(), scope: Scope::default(), input: None };
-                self.start_inner(each, 0, row, &caller, flight, tasks).await?;
+                if !self.start_inner(each, 0, row, &caller, flight, tasks).await? {
+                    return Ok(());
+                }
             }
         }
+        self.all_started();
         Ok(())
+    }
+
+    /// There is no further row to start: how many there are is known now, if it was not before.
+    pub(super) fn all_started(&self) {
+        self.all_started.store(true, Ordering::Relaxed);
+        self.judge();
     }
 
     /// The stage that rows can be streamed from, with the filters on the way: `s`, `s where …`.
@@ -328,15 +355,7 @@ impl Job {
         flight: &Arc<Semaphore>,
         tasks: &mut JoinSet<()>,
     ) -> bool {
-        if let Some(canary) = self.policy.canary
-            && self.started.load(Ordering::Relaxed) == canary
-        {
-            // The first rows decide whether the rest is worth starting.
-            while tasks.join_next().await.is_some() {}
-            if let Err(message) = self.gate() {
-                self.fail(message);
-            }
-        }
+        self.pass_gate(tasks).await;
         let permit = flight.clone().acquire_owned().await;
         if self.shared.cancel.is_cancelled() || self.give_up.load(Ordering::Relaxed) {
             return false;
@@ -357,10 +376,11 @@ impl Job {
     async fn row(&self, row: Starting) {
         let began = Instant::now();
         let caller = self.caller();
-        match self.make(&row, &caller).await {
+        match caught(self.make(&row, &caller)).await {
             Ok(None) => {
                 // The condition left it out: it was never one of the stage's rows.
                 self.board().total.fetch_sub(1, Ordering::Relaxed);
+                self.judge();
             }
             Ok(Some(rows)) => {
                 self.output.add(&row.place, &rows);
@@ -390,18 +410,14 @@ impl Job {
             err => {
                 self.board().failed.fetch_add(1, Ordering::Relaxed);
                 self.put_aside(place, err, input);
-                let over = match self.policy.on_error {
-                    OnError::Keep => false,
-                    OnError::Fail => true,
-                    // Judged at the end, when the share is known, unless it can no longer hold.
-                    OnError::Drop { .. } => {
-                        matches!(err, CallError::Infrastructure(_))
-                            && self.shared.store.sync().is_err()
-                    }
+                // A store that takes nothing more is no failure of the row.
+                let broken = || {
+                    matches!(err, CallError::Infrastructure(_)) && self.shared.store.sync().is_err()
                 };
-                if over {
+                if self.policy.on_error == OnError::Fail || broken() {
                     self.fail(err.to_string());
                 }
+                self.judge();
             }
         }
     }
@@ -457,58 +473,64 @@ impl Job {
         });
     }
 
+    /// Ends the stage, and the run with it: no row is started any more, and what is in flight is
+    /// asked to stop.
     fn fail(&self, message: String) {
         self.give_up.store(true, Ordering::Relaxed);
         self.lock_failure().get_or_insert(message);
+        self.shared.cancel.cancel();
     }
 
     fn lock_failure(&self) -> std::sync::MutexGuard<'_, Option<String>> {
         self.failure.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    /// Whether the gate holds after the canary; without one, whether any of its rows came through.
-    fn gate(&self) -> Result<(), String> {
-        let count = self.board().count();
-        let (done, failed) = (count.cached + count.ran, count.failed);
-        let tried = done + failed;
-        let Some(gate) = &self.policy.gate else {
-            return if done > 0 || tried == 0 {
-                Ok(())
-            } else {
-                Err(format!("all of the first {tried} rows failed, so the rest was not started"))
-            };
-        };
-        let share = if tried == 0 { 0.0 } else { failed as f64 / tried as f64 };
-        let seen = Value::record([
-            ("rows", Value::Int(tried as i64)),
-            ("failed", Value::Int(failed as i64)),
-            ("failed_share", Value::Float(share)),
-        ]);
-        match lang::apply(gate, &seen).map(|holds| holds.as_bool()) {
-            Ok(Some(true)) => Ok(()),
-            Ok(_) => Err(format!(
-                "the gate does not hold after the first {tried} rows ({failed} of them failed), \
-                 so the rest was not started"
-            )),
-            Err(err) => Err(format!("the gate cannot be asked: {err}")),
+    /// Lets the first rows decide, once they are finished, whether the rest is started.
+    async fn pass_gate(&self, tasks: &mut JoinSet<()>) {
+        let Some(canary) = self.policy.canary else { return };
+        let enough = || self.board().total.load(Ordering::Relaxed) >= canary;
+        if self.gate_passed.load(Ordering::Relaxed) || !enough() {
+            return;
+        }
+        while tasks.join_next().await.is_some() {}
+        // The condition may have left some of them out; others take their places.
+        if enough() {
+            self.gate_passed.store(true, Ordering::Relaxed);
+            if let Err(message) = canary::gate(&self.policy, &self.board().count()) {
+                self.fail(message);
+            }
         }
     }
 
-    /// Whether no more rows failed than the policy lets.
-    fn within_tolerance(&self) -> Result<(), CallError> {
-        let OnError::Drop { at_most } = self.policy.on_error else {
-            return Ok(());
-        };
-        let count = self.board().count();
-        if count.failed as f64 > at_most * count.total as f64 {
-            return Err(CallError::row(format!(
-                "{} of {} rows failed, more than the {:.0} % that `on_error` lets go",
-                count.failed,
-                count.total,
-                at_most * 100.0
-            )));
+    /// Ends the stage when so many rows failed that `on_error` can no longer be kept.
+    fn judge(&self) {
+        if self.board().failed.load(Ordering::Relaxed) > 0
+            && let Some(message) = self.past_tolerance()
+        {
+            self.fail(message);
         }
-        Ok(())
+    }
+
+    fn past_tolerance(&self) -> Option<String> {
+        if !matches!(self.policy.on_error, OnError::Drop { .. }) {
+            return None;
+        }
+        let failed = self.board().failed.load(Ordering::Relaxed);
+        tolerance::past(self.policy.on_error, failed, self.most())
+    }
+
+    /// The most rows that the stage can have, where that is known.
+    fn most(&self) -> Option<u64> {
+        let started = self.started.load(Ordering::Relaxed);
+        let total = self.board().total.load(Ordering::Relaxed);
+        if self.all_started.load(Ordering::Relaxed) {
+            return Some(total);
+        }
+        let ExprKind::For(each) = &self.stage().expr.kind else {
+            return None;
+        };
+        let left_out = started.saturating_sub(total);
+        Some(Extent::new(&self.plan, &self.shared).of_for(each)?.saturating_sub(left_out))
     }
 
     fn look_up(&self) -> Result<Option<Digest>, CallError> {
@@ -527,7 +549,7 @@ impl Job {
     /// Leaves a receipt for the whole stage.
     fn keep(&self, result: Digest, began: Instant) -> Result<(), CallError> {
         if let Some(key) = known_key(self.stage(), &self.shared) {
-            self.shared.store.keep(&Receipt {
+            let receipt = Receipt {
                 key,
                 operator: "stage".to_string(),
                 version: 1,
@@ -535,7 +557,8 @@ impl Job {
                 result,
                 took_ms: began.elapsed().as_millis() as u64,
                 run: self.shared.log.info.id.clone(),
-            })?;
+            };
+            self.shared.keep(&receipt, self.policy.cache)?;
         }
         Ok(())
     }

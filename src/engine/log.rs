@@ -50,8 +50,10 @@ pub enum Event {
         stage: String,
         /// The place of the first among the stage's rows.
         place: Vec<u32>,
-        /// How many.
-        count: u64,
+        /// How many times the body was evaluated.
+        ran: u64,
+        /// How many rows that gave.
+        rows: u64,
         /// Milliseconds.
         took_ms: u64,
     },
@@ -159,6 +161,10 @@ impl RunLog {
         let now = jiff::Timestamp::now();
         let stamp = now.to_string();
         let base: String = stamp.chars().take(19).map(|c| if c == ':' { '-' } else { c }).collect();
+        // Ids tell which run began last, even after the clock was set back.
+        let newest = run_ids(store).into_iter().next();
+        let newest = newest.and_then(|id| Some(id.split('.').next()?.to_string()));
+        let base = newest.filter(|newest| *newest > base).unwrap_or(base);
         let mut id = base.clone();
         let mut number = 1;
         let folder = loop {

@@ -139,17 +139,27 @@ pub fn read_value(objects: &dyn Objects, digest: &Digest) -> Result<Value, CallE
 
 /// A flag that asks running calls to stop.
 #[derive(Debug, Clone, Default)]
-pub struct Cancel(Arc<AtomicBool>);
+pub struct Cancel {
+    asked: Arc<AtomicBool>,
+    /// The flag that it was made of: asked there is asked here too.
+    parent: Option<Arc<Cancel>>,
+}
 
 impl Cancel {
+    /// A flag that is set with this one, and can be set alone.
+    pub fn child(&self) -> Cancel {
+        Cancel { asked: Arc::default(), parent: Some(Arc::new(self.clone())) }
+    }
+
     /// Asks.
     pub fn cancel(&self) {
-        self.0.store(true, Ordering::SeqCst);
+        self.asked.store(true, Ordering::SeqCst);
     }
 
     /// Whether it was asked.
     pub fn is_cancelled(&self) -> bool {
-        self.0.load(Ordering::SeqCst)
+        let asked_above = self.parent.as_ref().is_some_and(|parent| parent.is_cancelled());
+        asked_above || self.asked.load(Ordering::SeqCst)
     }
 }
 

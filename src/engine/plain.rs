@@ -78,7 +78,9 @@ enum Batch {
 struct Made {
     places: Vec<Place>,
     rows: Vec<Vec<u8>>,
-    /// Inputs for which the condition held.
+    /// Combinations of the generators.
+    seen: u64,
+    /// Those of them for which the condition held.
     taken: u64,
     failed: Vec<(Place, CallError, Option<Digest>)>,
 }
@@ -96,7 +98,9 @@ impl Job {
         let made = work.all(&plain).await;
         // Whatever happened, what was started is waited for.
         let settled = work.finish(&plain).await;
-        made.and(settled)
+        made.and(settled)?;
+        self.all_started();
+        Ok(())
     }
 
     /// Whether no more rows are to be started.
@@ -140,17 +144,21 @@ impl Job {
             }
         }
         let digests = self.shared.store.put_all(made.rows)?;
+        let ran = made.taken - made.failed.len() as u64;
         let line = self.board();
         line.total.fetch_add(made.taken, Ordering::Relaxed);
-        line.ran.fetch_add(made.taken - made.failed.len() as u64, Ordering::Relaxed);
+        line.ran.fetch_add(ran, Ordering::Relaxed);
+        self.started.fetch_add(made.seen, Ordering::Relaxed);
         for (place, err, input) in &made.failed {
             self.row_failed(place, err, *input);
         }
-        if let Some(first) = made.places.first() {
+        if ran > 0 {
+            let first = made.places.first();
             self.shared.log.write(&Event::Rows {
                 stage: self.stage().name.clone(),
-                place: first.to_vec(),
-                count: digests.len() as u64,
+                place: first.map_or_else(Vec::new, |first| first.to_vec()),
+                ran,
+                rows: digests.len() as u64,
                 took_ms: began.elapsed().as_millis() as u64,
             });
             self.output.add_all(made.places.into_iter().zip(digests));
@@ -300,6 +308,7 @@ impl Made {
         scope: &mut lang::Scope<'_>,
         input: Option<Digest>,
     ) {
+        self.seen += 1;
         let holds = |condition, scope: &mut lang::Scope<'_>| -> Result<bool, EvalError> {
             Ok(lang::evaluate(condition, scope)?.as_bool() == Some(true))
         };

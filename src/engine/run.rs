@@ -17,11 +17,12 @@ use crate::plan::Plan;
 use crate::store::{Digest, Objects, Results, Store};
 
 use super::board::{Board, Count, State};
-use super::call::{Limits, Operators, Pools, Shared};
+use super::call::{Operators, Shared};
 use super::job::{Job, known_key, row_count};
 use super::log::{Event, RunLog, StageRecord};
 use super::operator::Cancel;
 use super::output::{End, Output};
+use super::pools::{Limits, Pools};
 
 /// What a run is made of.
 pub struct Engine {
@@ -84,11 +85,13 @@ impl Engine {
             store: self.store.clone(),
             operators: self.operators.clone(),
             pools: Pools::new(self.limits),
-            cancel: self.cancel.clone(),
+            // A stage that fails stops the run; being asked to stop is something else.
+            cancel: self.cancel.child(),
             board: board.clone(),
             log: self.log.clone(),
             outputs,
             working: Default::default(),
+            renewed: Default::default(),
         });
         let mut jobs = JoinSet::new();
         for (line, node) in plan.order.iter().enumerate() {

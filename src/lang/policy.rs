@@ -48,10 +48,10 @@ pub enum OnError {
 }
 
 /// What one call of a stage needs.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Resources {
-    /// Processors.
-    pub cpu: f64,
+    /// Processors; `None` leaves it to the kind of the call.
+    pub cpu: Option<f64>,
     /// Bytes of memory, 0 when it does not say.
     pub memory: u64,
     /// Graphics processors.
@@ -77,7 +77,7 @@ impl Default for Policy {
             timeout_ms: None,
             on_error: OnError::Fail,
             concurrency: None,
-            resources: Resources { cpu: 1.0, memory: 0, gpu: 0 },
+            resources: Resources::default(),
             cache: CacheUse::On,
             budget: None,
             canary: None,
@@ -137,8 +137,7 @@ impl Policy {
                 let natural = |name: &str| {
                     value.get(name).and_then(Value::as_int).and_then(|n| u64::try_from(n).ok())
                 };
-                self.resources.cpu =
-                    value.get("cpu").and_then(Value::as_float).unwrap_or(self.resources.cpu);
+                self.resources.cpu = value.get("cpu").and_then(Value::as_float);
                 self.resources.memory = natural("memory").unwrap_or(0);
                 self.resources.gpu = natural("gpu").map_or(0, |n| n.min(1024) as u32);
             }

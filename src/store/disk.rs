@@ -287,6 +287,13 @@ impl Store {
         if new.is_empty() { Ok(()) } else { self.send(Work::Objects(new)) }
     }
 
+    fn append(&self, receipt: &Receipt) -> Result<(), StoreError> {
+        let bytes = serde_json::to_vec(receipt)
+            .map_err(|err| StoreError::Index(format!("a receipt cannot be written: {err}")))?;
+        lock(&self.shared.receipts).insert(receipt.key, Waiting::Here(receipt.clone()));
+        self.send(Work::Receipt(receipt.key, bytes))
+    }
+
     fn send(&self, work: Work) -> Result<(), StoreError> {
         self.shared.healthy()?;
         let sent = self.sender.as_ref().is_some_and(|sender| sender.send(work).is_ok());
@@ -548,10 +555,16 @@ impl Results for Store {
         {
             return Ok(false);
         }
-        let bytes = serde_json::to_vec(receipt)
-            .map_err(|err| StoreError::Index(format!("a receipt cannot be written: {err}")))?;
-        lock(&self.shared.receipts).insert(receipt.key, Waiting::Here(receipt.clone()));
-        self.send(Work::Receipt(receipt.key, bytes))?;
+        self.append(receipt)?;
         Ok(true)
+    }
+
+    fn renew(&self, receipt: &Receipt) -> Result<(), StoreError> {
+        self.used(&receipt.key);
+        match self.kept(&receipt.key)? {
+            Some(first) if first.result == receipt.result => Ok(()),
+            // Of two in the packs the later one counts.
+            _ => self.append(receipt),
+        }
     }
 }

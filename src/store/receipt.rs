@@ -45,4 +45,13 @@ pub trait Results: Objects {
     /// # Errors
     /// When the disk refuses.
     fn keep(&self, receipt: &Receipt) -> Result<bool, StoreError>;
+
+    /// Keeps a receipt in place of an earlier one for its key: for work that somebody asked to be
+    /// done again because the answer may be another one.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    fn renew(&self, receipt: &Receipt) -> Result<(), StoreError> {
+        self.keep(receipt).map(drop)
+    }
 }

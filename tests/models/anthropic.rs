@@ -143,12 +143,8 @@ async fn a_conversation_takes_the_form_that_the_api_wants() {
     assert!(asked.head.contains("anthropic-version: 2023-06-01\r\n"), "{}", asked.head);
     assert!(!asked.head.contains("x-api-key") && !asked.head.contains("authorization"));
     let text = |text: &str| json!({ "type": "text", "text": text });
-    let call = |id: &str, input: Json| {
-        json!({ "type": "tool_use", "id": id, "name": "read", "input": input })
-    };
-    let result = |id: &str, content: &str| {
-        json!({ "type": "tool_result", "tool_use_id": id, "content": content })
-    };
+    let call = |id: &str, input: Json| json!({ "type": "tool_use", "id": id, "name": "read", "input": input });
+    let result = |id: &str, content: &str| json!({ "type": "tool_result", "tool_use_id": id, "content": content });
     assert_eq!(
         asked.body,
         json!({
@@ -282,7 +278,8 @@ async fn the_key_is_sent_in_its_header_and_shown_to_nobody() {
 #[tokio::test]
 async fn what_may_go_away_is_asked_again_and_the_rest_is_not() {
     let busy = status("529 ", "", &error("overloaded_error", "Overloaded"));
-    let slow = status("429 Too Many Requests", "retry-after: 0\r\n", &error("rate_limit_error", "x"));
+    let slow =
+        status("429 Too Many Requests", "retry-after: 0\r\n", &error("rate_limit_error", "x"));
     let server = Server::of(vec![busy.clone(), slow, says("Yes.", "end_turn")]);
     assert_eq!(ask(&server).await.unwrap().content, "Yes.");
     assert_eq!(server.count(), 3);

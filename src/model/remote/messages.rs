@@ -58,7 +58,9 @@ fn turns(messages: &[Message]) -> Vec<Json> {
         match message {
             Message::System { .. } => {}
             Message::User { content } => say("user", text(content)),
-            Message::Tool { tool_call_id, content } => say("user", vec![result(tool_call_id, content)]),
+            Message::Tool { tool_call_id, content } => {
+                say("user", vec![result(tool_call_id, content)])
+            }
             Message::Assistant { content, tool_calls, .. } => {
                 let mut blocks = text(content);
                 blocks.extend(tool_calls.iter().map(call));
@@ -247,7 +249,9 @@ impl Reading for Gathered {
             }
             // Pings, ends of blocks, and what may come to be: the API asks to pass over it.
             Some(_) => {}
-            None if event.contains_key("error") => return Err(Wrong::Error(Said::of(&json["error"]))),
+            None if event.contains_key("error") => {
+                return Err(Wrong::Error(Said::of(&json["error"])));
+            }
             None => return Err(Wrong::Json("it has no `type`".to_string())),
         }
         Ok(())
