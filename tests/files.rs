@@ -192,3 +192,94 @@ fn names_are_no_part_of_a_key() {
     project.write("main.claw", &program("two.csv"));
     assert_eq!(project.json(&["run", "main.claw"])["stages"][0]["ran"], 0);
 }
+
+#[test]
+fn parquet_reads_back_as_it_was_written() {
+    let project = Project::new();
+    let program = format!(
+        "{HEAD}stage made = [\n  \
+         {{ a: 1, b: 1.5, c: true, d: \"x\", e: [1, 2], f: 9223372036854775807 }},\n  \
+         {{ a: 2, b: 2.0, c: false, d: \"\", e: [], f: -1 }}\n]\n\
+         stage packed = files.parquet(made)\n\
+         output packed as \"x.parquet\"\n\
+         stage back = files.read_parquet(packed)\n\
+         output back as \"x.jsonl\"\n"
+    );
+    project.write("main.claw", &program);
+    project.ok(&["run", "main.claw", "--quiet"]);
+    let text = std::fs::read_to_string(project.path("x.jsonl")).unwrap();
+    let rows: Vec<Json> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(
+        rows,
+        [
+            json!({"a": 1, "b": 1.5, "c": true, "d": "x", "e": "[1,2]", "f": i64::MAX}),
+            json!({"a": 2, "b": 2.0, "c": false, "d": "", "e": "[]", "f": -1}),
+        ]
+    );
+    wrong(
+        b"PAR1 and then nonsense",
+        "files.read_parquet(file(\"in.txt\"))",
+        "in.txt is not a Parquet file that can be read",
+    );
+}
+
+/// The peer is pyarrow, the reference that most files come from.
+#[test]
+fn parquet_is_shared_with_pyarrow() {
+    let Ok(python) = std::env::var("CLAW_TEST_PYTHON") else {
+        return skipped("CLAW_TEST_PYTHON names no Python");
+    };
+    let has = std::process::Command::new(&python).args(["-c", "import pyarrow"]).output();
+    if !has.is_ok_and(|has| has.status.success()) {
+        return skipped(&format!("{python} has no pyarrow"));
+    }
+    let project = Project::new();
+    let peer = |script: &str| {
+        let done = std::process::Command::new(&python)
+            .args(["-c", script])
+            .current_dir(project.path(""))
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&done.stderr).into_owned();
+        assert!(done.status.success(), "{said}");
+        String::from_utf8(done.stdout).unwrap()
+    };
+    for packing in ["none", "snappy", "zstd", "gzip"] {
+        peer(&format!(
+            "import pyarrow as pa, pyarrow.parquet as pq, datetime\n\
+             rows = [{{'n': i, 'x': i / 2, 'ok': i % 2 == 0, 'name': None if i % 7 == 0 else f'row {{i}}',\n\
+                      'tags': ['a'] * (i % 3), 'in': {{'deep': i}}, 'day': datetime.date(2026, 1, 1 + i % 28)}}\n\
+                     for i in range(3000)]\n\
+             pq.write_table(pa.Table.from_pylist(rows), 'in.parquet', compression='{packing}', row_group_size=700)\n"
+        ));
+        project.write(
+            "main.claw",
+            &format!(
+                "{HEAD}stage x = files.read_parquet(file(\"in.parquet\"))\n\
+                 output x as \"x.jsonl\"\nstage y = files.parquet(x)\noutput y as \"y.parquet\"\n"
+            ),
+        );
+        project.ok(&["run", "main.claw", "--quiet"]);
+        let text = std::fs::read_to_string(project.path("x.jsonl")).unwrap();
+        let rows: Vec<Json> =
+            text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(rows.len(), 3000, "{packing}");
+        let seventh = json!({"n": 7, "x": 3.5, "ok": false, "name": null, "tags": ["a"],
+            "in": {"deep": 7}, "day": "2026-01-08"});
+        assert_eq!(rows[7], seventh, "{packing}");
+        let theirs = peer(
+            "import pyarrow.parquet as pq, json\n\
+             table = pq.read_table('y.parquet')\n\
+             print(json.dumps([table.num_rows, table.slice(7, 1).to_pylist()[0]], sort_keys=True))",
+        );
+        let theirs: Json = serde_json::from_str(&theirs).unwrap();
+        let row = json!({"n": 7, "x": 3.5, "ok": false, "name": null, "tags": "[\"a\"]",
+            "in": "{\"deep\":7}", "day": "2026-01-08"});
+        assert_eq!(theirs, json!([3000, row]), "{packing}");
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "a test that is skipped must say so")]
+fn skipped(reason: &str) {
+    eprintln!("SKIPPED parquet_is_shared_with_pyarrow: {reason}");
+}

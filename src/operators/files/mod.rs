@@ -8,6 +8,7 @@ mod cells;
 mod csv;
 mod folder;
 mod json;
+mod parquet;
 mod text;
 
 use std::sync::Arc;
@@ -28,16 +29,18 @@ struct FileOperator {
 
 /// Every operator over files.
 pub fn all() -> Vec<Arc<dyn Operator>> {
-    let listed: [(&'static str, Work); 10] = [
+    let listed: [(&'static str, Work); 12] = [
         ("files.list", folder::list),
         ("files.read_csv", csv::read),
         ("files.read_json", json::read),
         ("files.read_jsonl", json::read_lines),
         ("files.read_lines", text::read_lines),
+        ("files.read_parquet", parquet::read),
         ("files.read_text", text::read),
         ("files.csv", csv::write),
         ("files.json", json::write),
         ("files.jsonl", json::write_lines),
+        ("files.parquet", parquet::write),
         ("files.text", text::write),
     ];
     let operator = |(name, work)| Arc::new(FileOperator { name, work }) as Arc<dyn Operator>;
