@@ -52,7 +52,7 @@ fn packs(project: &Project) -> Vec<PathBuf> {
 }
 
 #[expect(clippy::print_stderr, reason = "a test that is skipped must say so")]
-fn may_trace() -> bool {
+pub(crate) fn may_trace() -> bool {
     let traced = Command::new("strace").args(["-qq", "-o", "/dev/null", "true"]).status();
     let may = traced.is_ok_and(|status| status.success());
     if !may {

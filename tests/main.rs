@@ -36,6 +36,7 @@ mod oracle;
 mod quickstart;
 mod rooms;
 mod rows;
+mod run_log;
 mod sandbox;
 mod settled;
 mod simulation;

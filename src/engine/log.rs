@@ -145,7 +145,16 @@ pub struct RunLog {
     /// What the run is.
     pub info: RunInfo,
     folder: PathBuf,
-    events: Mutex<File>,
+    events: Mutex<Events>,
+}
+
+/// The file of events, and how writing to it goes.
+struct Events {
+    file: File,
+    /// Whether the last write failed, and may have left a part of a line.
+    torn: bool,
+    /// The first failure.
+    failure: Option<std::io::Error>,
 }
 
 impl RunLog {
@@ -182,6 +191,7 @@ impl RunLog {
         std::fs::write(folder.join("run.json"), pretty(&info)?)?;
         let events =
             OpenOptions::new().create(true).append(true).open(folder.join("events.jsonl"))?;
+        let events = Events { file: events, torn: false, failure: None };
         Ok(RunLog { info, folder, events: Mutex::new(events) })
     }
 
@@ -190,14 +200,36 @@ impl RunLog {
         &self.folder
     }
 
-    /// Appends an event. The log is a record for people; a disk that refuses it is noticed by the
-    /// store, which needs the same disk.
+    /// Appends an event. No result depends on it, so that what the disk refuses stops no work; but
+    /// it is remembered, and the run says at its end that its log has gaps ([`RunLog::failure`]).
     pub fn write(&self, event: &Event) {
-        if let Ok(mut line) = serde_json::to_vec(event) {
+        let mut line = Vec::new();
+        let written = serde_json::to_vec(event).map_err(std::io::Error::other);
+        let mut events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
+        if events.torn {
+            // What stands there is a part of a line, which must not swallow this one.
             line.push(b'\n');
-            let mut events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
-            let _ = events.write_all(&line);
         }
+        let written = written.and_then(|event| {
+            line.extend(event);
+            line.push(b'\n');
+            events.file.write_all(&line)
+        });
+        events.torn = written.is_err();
+        if let Err(err) = written {
+            events.failure.get_or_insert(err);
+        }
+    }
+
+    /// Why an event could not be written, the first time that happened.
+    pub fn failure(&self) -> Option<String> {
+        let events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
+        let failure = events.failure.as_ref()?;
+        Some(format!(
+            "writing {}: {failure}; what this run did is not all written down there, its results are \
+             kept and right",
+            self.folder.join("events.jsonl").display()
+        ))
     }
 
     /// Leaves the program as it was written.

@@ -54,9 +54,10 @@ pub struct Ended {
 }
 
 impl Ended {
-    /// Whether every stage has its result.
+    /// Whether every stage has its result, and everything that had to be written was.
     pub fn is_whole(&self) -> bool {
-        !self.stopped && self.results.values().all(Option::is_some)
+        let complete = self.results.values().all(Option::is_some);
+        !self.stopped && complete && self.failures.is_empty()
     }
 
     /// The digest of a stage's result.
@@ -185,13 +186,16 @@ impl Engine {
         }
         let outcome = if stopped {
             "stopped"
-        } else if whole {
+        } else if whole && failures.is_empty() {
             "done"
         } else {
             "failed"
         };
         let took_ms = began.elapsed().as_millis() as u64;
         self.log.write(&Event::RunEnded { outcome: outcome.to_string(), took_ms });
+        if let Some(failure) = self.log.failure() {
+            failures.entry("the run log".to_string()).or_insert(failure);
+        }
         let mut ordered: Vec<(String, String)> = plan
             .order
             .iter()
