@@ -2,6 +2,8 @@
 
 mod anthropic;
 mod endpoint;
+mod estimates;
+mod offline;
 mod pipelines;
 mod policies;
 mod rollout;

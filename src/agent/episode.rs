@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::engine::{CallError, Cancel};
-use crate::model::{Finish, Message, Model, Request, Settings, Usage};
+use crate::model::{Finish, Message, Model, ModelError, Request, Settings, Usage};
 use crate::sandbox::Sandbox;
 use crate::store::{Digest, KeyHasher};
 
@@ -147,6 +147,9 @@ impl Play {
         let mut answer = loop {
             match episode.model.answer(&self.request).await {
                 Ok(answer) => break answer,
+                Err(err @ ModelError::Offline(_)) => {
+                    return Step::Ends(Ending::ModelError, Some(err.into()));
+                }
                 Err(err) => {
                     let asked = self.request.settings.max_tokens;
                     match allowance::smaller(&err.to_string(), asked) {

@@ -23,6 +23,7 @@ Examples:
   claw run pipelines/quickstart.claw
   claw run pipelines/quickstart.claw -p people=80 -p steps=1500
   claw run pipelines/quickstart.claw --only graded
+  claw run pipelines/quickstart.claw --offline          what is recorded, without keys
 
 Ctrl-C once stops gently and keeps what is done; the next run goes on from there.
 Exit codes: 0 done, 1 the work failed, 2 the input was wrong, 130 stopped.")]
@@ -45,7 +46,9 @@ Results are kept like those of any run: a test whose calls did not change costs 
     /// Say what a run would do, and why
     #[command(after_help = "\
 Each stage is listed with the rows that the store answers, the rows that would run, and the
-argument, file or stage that changed since the last run. Nothing is written.")]
+argument, file or stage that changed since the last run. Where models over the network would be
+asked: calls, tokens and cost, from recorded calls of the same kind, or else roughly from the prompts.
+Nothing is written, and of large stages only the first thousands of rows are looked at.")]
     Plan(Plan),
     /// Show results: a stage's rows, one row, or a file in it
     #[command(after_help = "\
@@ -172,6 +175,11 @@ pub(super) struct Run {
     /// Make this stage again although it is in the store; may be repeated
     #[arg(long, value_name = "STAGE")]
     pub(super) refresh: Vec<String>,
+
+    /// Ask nobody: only recorded answers are heard, and no key is needed. What is not recorded is told,
+    /// and everything else is made
+    #[arg(long, conflicts_with = "refresh")]
+    pub(super) offline: bool,
 
     /// Let `sandbox("local")` run commands that a model wrote on this machine WITHOUT a sandbox
     #[arg(long)]

@@ -73,7 +73,11 @@ fn with_store(
     for notice in &store.notices {
         print::notice(&format!("note: {notice}"));
     }
-    let sources = Watched::new(project.fetching_sources(store.clone()));
+    let sources = Watched::new(if args.offline {
+        project.sources(store.clone())
+    } else {
+        project.fetching_sources(store.clone())
+    });
     let (pipeline, silent) = load::bind_with(entry, &args.pipeline, &sources)?;
     refuse_unsandboxed(&pipeline, args.allow_unsandboxed)?;
     refuse_executors(&pipeline)?;
@@ -91,7 +95,10 @@ fn with_store(
         path: project.store().display().to_string(),
         source: err,
     })?;
-    let operators = load::operators(project, args.allow_unsandboxed)?;
+    let mut operators = load::operators(project, args.allow_unsandboxed)?;
+    if args.offline {
+        operators = operators.offline();
+    }
     let served = |name: &str| Some(project.settings.models.get(name)?.model.clone());
     log.leave_program(&ProgramRecord::of(&plan, &operators, &served)).map_err(|err| {
         StoreError::Io {

@@ -109,7 +109,7 @@ impl Drop for Reservation {
 }
 
 /// Micro-dollars as a person writes them: cents, and finer where that says more.
-fn dollars(micro: i64) -> String {
+pub fn dollars(micro: i64) -> String {
     let text = format!("{}.{:06}", micro / 1_000_000, micro % 1_000_000);
     let cents = text.len() - 4;
     let rest = text[cents..].trim_end_matches('0').len();

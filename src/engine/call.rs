@@ -24,12 +24,23 @@ const BACKOFF_MS: u64 = 500;
 
 /// The operators that a program may call, by name.
 #[derive(Clone, Default)]
-pub struct Operators(HashMap<&'static str, Arc<dyn Operator>>);
+pub struct Operators {
+    by_name: HashMap<&'static str, Arc<dyn Operator>>,
+    offline: bool,
+}
 
 impl Operators {
     /// A registry of these.
     pub fn new(operators: impl IntoIterator<Item = Arc<dyn Operator>>) -> Operators {
-        Operators(operators.into_iter().map(|operator| (operator.name(), operator)).collect())
+        let by_name = operators.into_iter().map(|operator| (operator.name(), operator)).collect();
+        Operators { by_name, offline: false }
+    }
+
+    /// The same where nobody outside may be asked: what is recorded is answered from the store, or
+    /// not at all; what is pure is computed.
+    #[must_use]
+    pub fn offline(self) -> Operators {
+        Operators { offline: true, ..self }
     }
 
     /// The operator of that name.
@@ -37,14 +48,14 @@ impl Operators {
     /// # Errors
     /// When the library declares an operator that this program does not have.
     pub fn get(&self, name: &str) -> Result<&Arc<dyn Operator>, CallError> {
-        self.0.get(name).ok_or_else(|| {
+        self.by_name.get(name).ok_or_else(|| {
             CallError::row(format!("the library declares `{name}`, which this claw does not have"))
         })
     }
 
     /// An operator's version; 0 for an unknown one.
     pub fn version(&self, name: &str) -> u32 {
-        self.0.get(name).map_or(0, |operator| operator.version())
+        self.by_name.get(name).map_or(0, |operator| operator.version())
     }
 }
 
@@ -135,11 +146,16 @@ impl RowCaller {
         let narrowed = operator.reads(&args, &*shared.store)?;
         let key = operator.key(&narrowed, attempt);
         let kept = operator.kind() != Kind::Effect;
+        // Without a network a recorded answer is all there is, whatever the policy says.
+        let only_recorded = shared.operators.offline && operator.kind() == Kind::Recorded;
         if kept
-            && self.believes(&key)
+            && (only_recorded || self.believes(&key))
             && let Some(value) = self.look_up(&key)?
         {
             return Ok(value);
+        }
+        if only_recorded {
+            return Err(not_recorded(&**operator, &args));
         }
         let working = {
             let mut working = shared.working.lock().unwrap_or_else(PoisonError::into_inner);
@@ -206,8 +222,9 @@ impl RowCaller {
             threads: shared.pools.threads(),
             cancel: shared.cancel.clone(),
             budget: self.budget.clone(),
-            journal: (self.policy.cache == CacheUse::On)
+            journal: (self.policy.cache == CacheUse::On || shared.operators.offline)
                 .then(|| Journal::new(shared.store.clone(), shared.log.info.id.clone())),
+            offline: shared.operators.offline,
             progress: Arc::new(move |done, total, word| {
                 board.lines[line].note(format!("{done}/{total} {word}"));
             }),
@@ -223,7 +240,7 @@ impl RowCaller {
             let again = match &err {
                 CallError::Infrastructure(_) => true,
                 CallError::Row { .. } => operator.kind() == Kind::Recorded,
-                CallError::Budget(_) | CallError::Cancelled => false,
+                CallError::Budget(_) | CallError::Offline(_) | CallError::Cancelled => false,
             };
             if !again || attempt > self.policy.retries {
                 return Err(err);
@@ -265,6 +282,25 @@ impl RowCaller {
             },
         }
     }
+}
+
+/// Characters of a question that are shown.
+const QUESTION: usize = 200;
+
+/// What a call would have asked, had it been allowed to.
+fn not_recorded(operator: &dyn Operator, args: &Args) -> CallError {
+    let name = operator.name();
+    let asks = operator.asks(args);
+    let whom = asks.as_ref().and_then(|asks| asks.remote()).unwrap_or("a model");
+    let mut question = asks.as_ref().and_then(|asks| asks.text.clone()).unwrap_or_default();
+    if let Some((end, _)) = question.char_indices().nth(QUESTION) {
+        question.truncate(end);
+        question.push('…');
+    }
+    CallError::Offline(format!(
+        "no answer is recorded, and without a network none can be had: `{name}` would ask `{whom}`: \
+         {question:?}"
+    ))
 }
 
 /// Exponential backoff with jitter from the key, so that rows that failed together do not come back

@@ -26,6 +26,7 @@ use super::operator::{CallError, read_value};
 use super::output::{End, Output, Place, Reader, keep_value};
 use super::plain::Plain;
 use super::tolerance::{self, Extent};
+use super::unanswered::Unanswered;
 
 /// Rows of one stage that may be in flight at once when its policy does not say.
 const IN_FLIGHT: usize = 64;
@@ -45,6 +46,8 @@ pub(super) struct Job {
     pub(super) output: Arc<Output>,
     /// The row failures that the policy does not forgive.
     failure: std::sync::Mutex<Option<String>>,
+    /// Rows whose answers are not recorded, in a run that asks nobody.
+    unanswered: Unanswered,
     /// Set when no further row should start.
     pub(super) give_up: AtomicBool,
     /// Rows that were started, those that a condition left out among them.
@@ -102,6 +105,7 @@ impl Job {
             policy: Arc::new(policy),
             output,
             failure: Default::default(),
+            unanswered: Unanswered::default(),
             give_up: AtomicBool::new(false),
             started: AtomicU64::new(0),
             all_started: AtomicBool::new(false),
@@ -231,6 +235,7 @@ impl Job {
         if self.shared.cancel.is_cancelled() {
             return Err(CallError::Cancelled);
         }
+        self.unanswered.told()?;
         if let Some(message) = self.past_tolerance() {
             return Err(CallError::row(message));
         }
@@ -303,6 +308,8 @@ impl Job {
                 let node = self.plan.node(name)?;
                 let output = self.shared.outputs.get(name)?;
                 let streams = matches!(self.plan.stage(node).expr.kind, ExprKind::For(_));
+                // One that ended without a result still has the rows that it made, whether it ended
+                // before this stage began or not.
                 let reader = if streams { output.reader() } else { None };
                 Some((reader?, Vec::new()))
             }
@@ -407,6 +414,12 @@ impl Job {
         match err {
             // It says nothing about the row, so whatever `on_error` says, the row is not put aside.
             CallError::Budget(_) => self.fail(err.to_string()),
+            // Nor does this; the other rows go on, for their answers may be recorded.
+            CallError::Offline(_) => {
+                self.board().failed.fetch_add(1, Ordering::Relaxed);
+                self.put_aside(place, err, input);
+                self.unanswered.add(place, err);
+            }
             err => {
                 self.board().failed.fetch_add(1, Ordering::Relaxed);
                 self.put_aside(place, err, input);

@@ -8,9 +8,48 @@
 use std::sync::Arc;
 
 use crate::lang::Value;
-use crate::store::{Digest, Receipt, Results};
+use crate::store::{Digest, KeyHasher, Receipt, Results};
 
 use super::operator::{CallError, read_value};
+
+/// What receipts of a call's usage say in the place of an operator.
+pub(super) const USAGE: &str = "model.usage";
+
+/// What one call asked of a model, all its answers together.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Spent {
+    /// Answers.
+    pub answers: u64,
+    /// Tokens that the model read.
+    pub input: u64,
+    /// Tokens that it wrote.
+    pub output: u64,
+}
+
+impl Spent {
+    fn value(self, operator: &str, model: &str) -> Value {
+        let count = |count: u64| Value::Int(i64::try_from(count).unwrap_or(i64::MAX));
+        Value::record([
+            ("operator", Value::str(operator)),
+            ("model", Value::str(model)),
+            ("answers", count(self.answers)),
+            ("tokens_in", count(self.input)),
+            ("tokens_out", count(self.output)),
+        ])
+    }
+
+    /// Reads what [`Journal::spent`] kept: the operator, the model's name, and what was spent.
+    pub(super) fn of(value: &Value) -> Option<(&str, &str, Spent)> {
+        let text = |name: &str| value.get(name)?.as_str();
+        let count = |name: &str| u64::try_from(value.get(name)?.as_int()?).ok();
+        let spent = Spent {
+            answers: count("answers")?,
+            input: count("tokens_in")?,
+            output: count("tokens_out")?,
+        };
+        Some((text("operator")?, text("model")?, spent))
+    }
+}
 
 /// The journal of a run's calls.
 #[derive(Clone)]
@@ -34,6 +73,22 @@ impl Journal {
             return Ok(None);
         };
         Ok(read_value(&*self.results, &receipt.result).ok())
+    }
+
+    /// Writes down what the call with this key spent on the model of that name and digest.
+    ///
+    /// # Errors
+    /// When the store cannot be written.
+    pub(super) fn spent(
+        &self,
+        call: &Digest,
+        operator: &str,
+        (name, model): (&str, Digest),
+        spent: Spent,
+    ) -> Result<(), CallError> {
+        let key = KeyHasher::new("claw usage 1").digest(call).finish();
+        let parts = vec![("call".to_string(), *call), ("model".to_string(), model)];
+        self.keep(key, USAGE, parts, &spent.value(operator, name), 0)
     }
 
     /// Writes down what was heard under `key`, from whom (`operator`) and in answer to what

@@ -10,6 +10,7 @@ mod call;
 mod changes;
 mod canary;
 mod caught;
+mod estimate;
 mod evaluate;
 mod forecast;
 mod job;
@@ -23,16 +24,20 @@ mod program_record;
 mod retention;
 mod run;
 mod tolerance;
+mod unanswered;
 
 pub use board::{Board, Count, Line, State};
-pub use budget::{Budget, OverBudget, Reservation};
+pub use budget::{Budget, OverBudget, Reservation, dollars};
 pub use call::Operators;
 pub use changes::changed_files;
+pub use estimate::{Basis, Estimate};
 pub use evaluate::{Caller, Rows, Scope, Stop, evaluate, filter, flatten};
 pub use forecast::{Forecast, forecast};
-pub use journal::Journal;
+pub use journal::{Journal, Spent};
 pub use log::{Event, RunInfo, RunLog, RunRecord, StageRecord, read_run, read_stage_ends, run_ids};
-pub use operator::{Args, CallError, Cancel, Context, Kind, Operator, Pool, Tell, read_value};
+pub use operator::{
+    Args, Asks, CallError, Cancel, Context, Kind, Operator, Pool, Tell, read_value,
+};
 pub use output::Place;
 pub use pools::Limits;
 pub use program_record::{ProgramRecord, StageText};

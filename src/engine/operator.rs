@@ -11,7 +11,7 @@ use crate::plan;
 use crate::store::{Digest, Objects, StoreError};
 
 use super::budget::{Budget, OverBudget};
-use super::journal::Journal;
+use super::journal::{Journal, Spent};
 
 /// What may be assumed about an operator's results.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,12 +71,45 @@ pub trait Operator: Send + Sync {
         Ok(args.clone())
     }
 
+    /// What a call with these arguments asks of a model, as far as they are known: some may be missing.
+    /// `None` when it asks none. It is what `claw plan` estimates from, and what a run without a
+    /// network says that it would have asked.
+    fn asks(&self, args: &Args) -> Option<Asks> {
+        let _ = args;
+        None
+    }
+
     /// Does one call.
     fn call<'a>(
         &'a self,
         args: &'a Args,
         context: &'a Context,
     ) -> BoxFuture<'a, Result<Value, CallError>>;
+}
+
+/// What a call asks of a model.
+#[derive(Debug, Clone)]
+pub struct Asks {
+    /// The model, as the program names it.
+    pub model: Value,
+    /// What is said to it first, where that is known.
+    pub text: Option<String>,
+    /// Answers that it is asked for, at most; `None` when the arguments do not say.
+    pub answers: Option<u64>,
+    /// Tokens of one answer, at most.
+    pub answer_tokens: u64,
+}
+
+impl Asks {
+    /// The name of a model behind an endpoint; `None` for checkpoints and what is built in, which
+    /// cost nothing.
+    pub fn remote(&self) -> Option<&str> {
+        if self.model.get("checkpoint").is_some() {
+            return None;
+        }
+        let name = self.model.as_str().or_else(|| self.model.get("model").and_then(Value::as_str));
+        name.filter(|name| !name.starts_with("builtin/"))
+    }
 }
 
 /// What a call may use besides its arguments.
@@ -95,6 +128,8 @@ pub struct Context {
     /// Where answers from outside are kept at once; `None` when the stage's policy says that earlier
     /// results are not used.
     pub journal: Option<Journal>,
+    /// Whether nobody outside may be asked: only recorded answers are heard.
+    pub offline: bool,
     /// Tells how far a long call is: done and total, and a word such as `loss 0.31`.
     pub progress: Arc<Tell>,
 }
@@ -112,7 +147,24 @@ impl Context {
             cancel: Cancel::default(),
             budget: None,
             journal: None,
+            offline: false,
             progress: Arc::new(|_, _, _| {}),
+        }
+    }
+
+    /// Notes what this call asked of a model and paid, all its answers together, for the estimates
+    /// of later plans. Only of models behind an endpoint, and once for a key.
+    ///
+    /// # Errors
+    /// When the store cannot be written.
+    pub fn spent(&self, operator: &str, model: &Value, spent: Spent) -> Result<(), CallError> {
+        let asks = Asks { model: model.clone(), text: None, answers: None, answer_tokens: 0 };
+        match (&self.journal, asks.remote()) {
+            // A server that tells no usage says nothing about what the next call will cost.
+            (Some(journal), Some(name)) if !self.offline && spent.input + spent.output > 0 => {
+                journal.spent(&self.key, operator, (name, model.digest()), spent)
+            }
+            _ => Ok(()),
         }
     }
 
@@ -181,6 +233,9 @@ pub enum CallError {
     /// The stage may not spend what the call may cost: it ends, and what it has done is kept.
     #[error("{0}\n  help: everything done so far is kept; raise `budget` and run again to go on")]
     Budget(OverBudget),
+    /// Nobody outside may be asked, and the answer is not recorded. It says nothing about the row.
+    #[error("{0}")]
+    Offline(String),
     /// The run is being stopped.
     #[error("stopped")]
     Cancelled,

@@ -124,15 +124,16 @@ impl Output {
     /// Lets go of rows that nobody will ask for any more.
     fn let_go(&self) {
         let mut made = self.lock();
-        if made.end.is_some() && self.readers.load(Ordering::SeqCst) == 0 {
+        // A stage without a result still gives the rows that it made.
+        if matches!(made.end, Some(End::Value(_))) && self.readers.load(Ordering::SeqCst) == 0 {
             made.rows = Vec::new();
         }
     }
 
-    /// A reader of its rows as they come, while it is being made.
+    /// A reader of its rows as they come, unless there is a whole result.
     pub(super) fn reader(self: &Arc<Output>) -> Option<Reader> {
         let made = self.lock();
-        if made.end.is_some() {
+        if matches!(made.end, Some(End::Value(_))) {
             return None;
         }
         self.readers.fetch_add(1, Ordering::SeqCst);

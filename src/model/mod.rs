@@ -1,8 +1,10 @@
 //! Models: the one door through which every stage, judge and agent asks for text.
 
+mod offline;
 mod recorded;
 mod remote;
 
+pub use offline::Offline;
 pub use recorded::Recorded;
 pub use remote::Remote;
 
@@ -142,6 +144,9 @@ pub enum ModelError {
         /// What it said, whole, as far as it said anything.
         output: String,
     },
+    /// Nobody may be asked, and its answer is not recorded.
+    #[error("{0}")]
+    Offline(String),
     /// The stage may not spend what the answer may cost.
     #[error(transparent)]
     Budget(#[from] OverBudget),
@@ -152,6 +157,7 @@ impl From<ModelError> for CallError {
         match err {
             ModelError::Unavailable(message) => CallError::Infrastructure(message),
             ModelError::Refused { message, output } => CallError::Row { message, output },
+            ModelError::Offline(message) => CallError::Offline(message),
             ModelError::Budget(over) => CallError::Budget(over),
         }
     }

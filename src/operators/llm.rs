@@ -9,7 +9,7 @@ use std::sync::Arc;
 use futures::future::BoxFuture;
 
 use crate::agent::{Models, model_name};
-use crate::engine::{Args, CallError, Context, Kind, Operator, Pool};
+use crate::engine::{Args, Asks, CallError, Context, Kind, Operator, Pool, Spent};
 use crate::lang::Value;
 use crate::model::{Answer, Finish, Message, Request, Settings};
 
@@ -43,23 +43,29 @@ impl Llm {
             .ok_or_else(|| CallError::row("`model` is neither a model nor a checkpoint"))?;
         let request = request(args, model, context)?;
         // The call's own result is what is kept: an answer that cannot be used is asked for anew.
-        let context = Context { journal: None, ..context.clone() };
+        let asked = Context { journal: None, ..context.clone() };
         // A model that cannot be opened says nothing about the row: no `try` goes on after it.
-        let opened = self.models.open(model, &Value::Null, &context).map_err(|err| {
+        let opened = self.models.open(model, &Value::Null, &asked).map_err(|err| {
             CallError::Infrastructure(format!("cannot open the model `{name}`: {err}"))
         })?;
         let answer = opened.answer(&request).await?;
+        let usage = answer.usage;
         let said = whole(answer, &name, &request)?;
-        match self.gives {
-            Gives::Text => Ok(Value::Str(said)),
+        let value = match self.gives {
+            Gives::Text => Value::Str(said),
             Gives::Json => match json(&said) {
-                Ok(json) => Ok(Value::from_json(&json)),
-                Err(why) => Err(CallError::Row {
-                    message: format!("the answer of `{name}` is not JSON: {why}"),
-                    output: said,
-                }),
+                Ok(json) => Value::from_json(&json),
+                Err(why) => {
+                    return Err(CallError::Row {
+                        message: format!("the answer of `{name}` is not JSON: {why}"),
+                        output: said,
+                    });
+                }
             },
-        }
+        };
+        let spent = Spent { answers: 1, input: usage.input, output: usage.output };
+        context.spent(self.name(), model, spent)?;
+        Ok(value)
     }
 }
 
@@ -81,6 +87,17 @@ impl Operator for Llm {
 
     fn pool(&self) -> Pool {
         Pool::Elsewhere
+    }
+
+    fn asks(&self, args: &Args) -> Option<Asks> {
+        let model = args.get("model").ok()?.clone();
+        let text = args.str("prompt").ok().map(|prompt| match args.str("system") {
+            Ok(system) => format!("{system}\n{prompt}"),
+            Err(_) => prompt.to_string(),
+        });
+        let given = model.get("max_tokens").and_then(Value::as_int);
+        let answer_tokens = given.map_or(u64::from(MAX_TOKENS), |given| given.max(0) as u64);
+        Some(Asks { model, text, answers: Some(1), answer_tokens })
     }
 
     fn call<'a>(

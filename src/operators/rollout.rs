@@ -7,7 +7,7 @@ use futures::future::BoxFuture;
 use crate::agent::{
     AgentSettings, Bounds, Episode, Models, Trajectory, contract, episode, model_name,
 };
-use crate::engine::{Args, CallError, Context, Kind, Operator, Pool};
+use crate::engine::{Args, Asks, CallError, Context, Kind, Operator, Pool, Spent};
 use crate::lang::Value;
 use crate::sandbox::Limits;
 use crate::store::{Digest, KeyHasher};
@@ -238,6 +238,10 @@ impl Rollout {
         let version = self.version().to_string();
         trajectory.versions.insert(self.name().to_string(), version);
 
+        let tokens = trajectory.tokens();
+        let answers = trajectory.steps() as u64;
+        let spent = Spent { answers, input: tokens.input, output: tokens.output };
+        context.spent(self.name(), model_value, spent)?;
         let id = run_id(world_id, &name, trial);
         run_row(&id, world, &name, trial, &trajectory, closed.workspace, context)
     }
@@ -258,6 +262,16 @@ impl Operator for Rollout {
 
     fn pool(&self) -> Pool {
         Pool::Sandbox
+    }
+
+    fn asks(&self, args: &Args) -> Option<Asks> {
+        let model = args.get("model").ok()?.clone();
+        let prompt = args.0.get("world").and_then(|world| world.get("task")?.get("prompt"));
+        let text = prompt.and_then(Value::as_str).map(str::to_string);
+        let agent = args.0.get("agent").and_then(|agent| AgentSettings::from_value(agent).ok());
+        let answers = agent.as_ref().map(|agent| u64::from(agent.max_steps));
+        let answer_tokens = agent.map_or(0, |agent| u64::from(agent.step_tokens));
+        Some(Asks { model, text, answers, answer_tokens })
     }
 
     fn call<'a>(

@@ -6,7 +6,7 @@ use crate::project::Project;
 
 use super::server::{Server, calls, says, status};
 
-const PROGRAM: &str = r#"
+pub(super) const PROGRAM: &str = r#"
 use std/persona
 use std/rollout
 use std/skill

@@ -1,4 +1,6 @@
-//! `claw plan`: what a run would do, and why.
+//! `claw plan`: what a run would do, why, and what it would cost.
+
+mod cost;
 
 use std::sync::Arc;
 
@@ -25,13 +27,24 @@ pub(super) fn plan(args: &arguments::Plan) -> Result<Exit, Failure> {
         .build()
         .map_err(|err| Failure::work(format!("starting the runtime: {err}")))?;
     let stages = runtime.block_on(engine::forecast(&plan, &operators, store, &before))?;
+    let models = &project.settings.models;
     if args.json {
-        print::json(&json!({ "pipeline": entry, "params": changed, "stages": stages }));
+        let stage = |stage: &Forecast| {
+            let mut told = json!(stage);
+            told["asks"] = cost::of_stage(stage, models);
+            told
+        };
+        print::json(&json!({
+            "pipeline": entry, "params": changed,
+            "stages": stages.iter().map(stage).collect::<Vec<_>>(),
+            "models": cost::sums(&stages, models),
+        }));
     } else {
         if !changed.is_empty() {
             print::line(&format!("Since the last run: {}.\n", changed.join(", ")));
         }
         print::out(&tell(&stages));
+        print::out(&cost::tell(&stages, models));
     }
     Ok(Exit::Done)
 }
@@ -59,24 +72,38 @@ fn changed_params(run: &RunRecord, plan: &Plan) -> Vec<String> {
 }
 
 fn tell(stages: &[Forecast]) -> String {
-    let running: Vec<&Forecast> = stages.iter().filter(|stage| stage.will_run > 0).collect();
+    let running: Vec<&Forecast> = stages.iter().filter(|stage| stage.runs()).collect();
     if running.is_empty() {
         return format!("Nothing to run: all {} stages are in the store.\n", stages.len());
     }
+    let unseen: u64 = stages.iter().map(|stage| stage.unseen).sum();
+    let mut heads = vec!["stage", "run", "cached"];
+    if unseen > 0 {
+        heads.push("not looked at");
+    }
+    heads.push("why");
     let mut rows = Vec::new();
     for stage in stages {
-        let about = if stage.exact { "" } else { "≤ " };
-        rows.push(vec![
+        // What was not looked at may be more to run, so that there is no upper bound then.
+        let about = if stage.exact || stage.unseen > 0 { "" } else { "≤ " };
+        let mut row = vec![
             stage.stage.clone(),
             format!("{about}{}", print::number(stage.will_run)),
             print::number(stage.cached),
-            stage.reasons.first().map(reason).unwrap_or_default(),
-        ]);
-        for more in stage.reasons.iter().skip(1) {
-            rows.push(vec![String::new(), String::new(), String::new(), reason(more)]);
+        ];
+        if unseen > 0 {
+            row.push(print::number(stage.unseen));
+        }
+        let mut reasons = stage.reasons.iter().map(reason);
+        row.push(reasons.next().unwrap_or_default());
+        rows.push(row);
+        for more in reasons {
+            let mut row = vec![String::new(); heads.len() - 1];
+            row.push(more);
+            rows.push(row);
         }
     }
-    let heads = ["stage", "run", "cached", "why"].map(str::to_string);
+    let heads: Vec<String> = heads.into_iter().map(str::to_string).collect();
     let mut out = print::columns(&heads, &rows);
     let total: u64 = running.iter().map(|stage| stage.will_run).sum();
     out.push_str(&format!(
@@ -85,6 +112,13 @@ fn tell(stages: &[Forecast]) -> String {
         stages.len(),
         print::number(total)
     ));
+    if unseen > 0 {
+        out.push_str(&format!(
+            "{} rows were not looked at: a plan looks at the first thousands of a stage. A run finds \
+             out what of them is in the store.\n",
+            print::number(unseen)
+        ));
+    }
     out
 }
 

@@ -32,7 +32,7 @@ use crate::engine::{Budget, Context, Reservation};
 use crate::lang::Value;
 use crate::project::ModelSettings;
 
-use super::{Answer, Model, ModelError, Recorded, Request, Usage};
+use super::{Answer, Model, ModelError, Offline, Recorded, Request, Usage};
 
 use attempt::{Attempt, Failed, Later};
 use pace::Pace;
@@ -79,7 +79,7 @@ impl Remote {
     /// `value` is what names the model in the program.
     ///
     /// # Errors
-    /// When its key is not in the environment, or `value` names another model.
+    /// When its key is not in the environment (without a network none is needed), or `value` names another model.
     pub fn open(
         self: &Arc<Remote>,
         value: &Value,
@@ -92,11 +92,15 @@ impl Remote {
                 named.unwrap_or_default()
             )));
         }
-        self.line()?;
-        let caller = Caller { remote: self.clone(), budget: context.budget.clone() };
+        let inner: Arc<dyn Model> = if context.offline {
+            Arc::new(Offline::new(&self.name))
+        } else {
+            self.line()?;
+            Arc::new(Caller { remote: self.clone(), budget: context.budget.clone() })
+        };
         Ok(match &context.journal {
-            Some(journal) => Arc::new(Recorded::new(Arc::new(caller), value, journal.clone())),
-            None => Arc::new(caller),
+            Some(journal) => Arc::new(Recorded::new(inner, value, journal.clone())),
+            None => inner,
         })
     }
 
@@ -186,7 +190,7 @@ impl Remote {
                 let message = format!("the model `{}`: {message}{again}", self.name);
                 ModelError::Refused { message, output }
             }
-            over @ ModelError::Budget(_) => over,
+            other @ (ModelError::Budget(_) | ModelError::Offline(_)) => other,
         }
     }
 

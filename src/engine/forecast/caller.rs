@@ -1,0 +1,150 @@
+//! Calls as a look ahead answers them: from the store, by instant work, or not at all.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use futures::future::BoxFuture;
+
+use crate::lang::{Call, Value};
+use crate::store::{Digest, Results};
+
+use super::super::evaluate::{Caller, Stop};
+use super::super::operator::{Args, Asks, Context, Kind, Pool, read_value};
+use super::look::place_of;
+use super::{Ahead, STAGE_ROWS, Seen};
+
+/// The caller of one row, or of one whole-table stage.
+pub(super) struct AheadCaller<'a> {
+    ahead: &'a Ahead<'a>,
+    ran: AtomicBool,
+    /// Calls made and rows read.
+    steps: AtomicU64,
+    heard: Mutex<Heard>,
+}
+
+#[derive(Default)]
+struct Heard {
+    /// The calls that were reached.
+    met: BTreeSet<usize>,
+    /// What those that are not in the store would ask, by operator.
+    asked: Vec<(String, Asks)>,
+}
+
+impl Ahead<'_> {
+    pub(super) fn caller(&self) -> AheadCaller<'_> {
+        AheadCaller {
+            ahead: self,
+            ran: AtomicBool::new(false),
+            steps: AtomicU64::new(0),
+            heard: Mutex::default(),
+        }
+    }
+}
+
+impl AheadCaller<'_> {
+    /// Whether any call was not answered from the store.
+    pub(super) fn ran(&self) -> bool {
+        self.ran.load(Ordering::Relaxed)
+    }
+
+    /// Whether it was stopped because it went too far.
+    pub(super) fn is_over(&self) -> bool {
+        self.steps.load(Ordering::Relaxed) > STAGE_ROWS
+    }
+
+    /// Whether a call was reached.
+    pub(super) fn met(&self, place: usize) -> bool {
+        self.heard().met.contains(&place)
+    }
+
+    /// What would be asked of models.
+    pub(super) fn asked(&self) -> Vec<(String, Asks)> {
+        self.heard().asked.clone()
+    }
+
+    fn heard(&self) -> std::sync::MutexGuard<'_, Heard> {
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A call or a row more; too many are unknown.
+    fn step(&self) -> Result<(), Stop> {
+        self.steps.fetch_add(1, Ordering::Relaxed);
+        if self.is_over() { Err(Stop::Unknown) } else { Ok(()) }
+    }
+
+    /// Marks the look as one that went too far.
+    fn stop(&self) {
+        self.steps.store(STAGE_ROWS + 1, Ordering::Relaxed);
+    }
+}
+
+/// Whether a call's arguments hold more rows than are looked at.
+fn is_large(args: &Args) -> bool {
+    args.0.values().any(|arg| match arg {
+        Value::Table(table) => table.rows.len() as u64 > STAGE_ROWS,
+        Value::List(items) => items.len() as u64 > STAGE_ROWS,
+        _ => false,
+    })
+}
+
+impl Caller for AheadCaller<'_> {
+    fn call<'a>(
+        &'a self,
+        call: &'a Call,
+        args: Args,
+        attempt: u32,
+    ) -> BoxFuture<'a, Result<Value, Stop>> {
+        Box::pin(async move {
+            self.heard().met.insert(place_of(call));
+            self.step()?;
+            let store = &self.ahead.store;
+            let operator = self.ahead.operators.get(&call.operator)?;
+            let narrowed = operator.reads(&args, &**store)?;
+            let key = operator.key(&narrowed, attempt);
+            if operator.kind() != Kind::Effect
+                && let Ok(Some(receipt)) = store.receipt(&key)
+                && let Ok(value) = read_value(&**store, &receipt.result)
+            {
+                return Ok(value);
+            }
+            self.ran.store(true, Ordering::Relaxed);
+            if operator.kind() == Kind::Pure && operator.pool_of(&args) == Pool::Instant {
+                if is_large(&args) {
+                    self.stop();
+                    return Err(Stop::Unknown);
+                }
+                let context = Context::quiet(store.clone(), key);
+                return Ok(operator.call(&args, &context).await?);
+            }
+            let is_first = || {
+                let asking = self.ahead.asking.lock();
+                asking.unwrap_or_else(PoisonError::into_inner).insert(key)
+            };
+            if let Some(asks) = operator.asks(&args)
+                && is_first()
+            {
+                self.heard().asked.push((call.operator.clone(), asks));
+            }
+            Err(Stop::Unknown)
+        })
+    }
+
+    fn stage<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Value, Stop>> {
+        Box::pin(async move {
+            match self.ahead.seen.get(name) {
+                Some(Seen::Value(value)) => Ok(value.clone()),
+                Some(Seen::Rows(_, unseen)) if *unseen > 0 => {
+                    self.stop();
+                    Err(Stop::Unknown)
+                }
+                _ => Err(Stop::Unknown),
+            }
+        })
+    }
+
+    fn row(&self, digest: &Digest) -> Result<Value, Stop> {
+        self.step()?;
+        Ok(read_value(&*self.ahead.store, digest)?)
+    }
+}

@@ -1,0 +1,199 @@
+//! Looking at a `for` stage: every combination of its generators, as far as they are known.
+
+use futures::future::BoxFuture;
+
+use crate::lang::{self, BinaryOp, Expr, ExprKind, For, Stage, Type};
+use crate::store::{Digest, Objects};
+
+use super::super::evaluate::{Rows, Scope, evaluate, flatten};
+use super::super::job::table_rows;
+use super::super::log::StageRecord;
+use super::items::Items;
+use super::look::Look;
+use super::{Ahead, STAGE_ROWS, Seen};
+
+/// The number of rows is not known.
+struct HowMany;
+
+impl Ahead<'_> {
+    pub(super) async fn rows(
+        &self,
+        stage: &Stage,
+        each: &For,
+        look: &mut Look,
+        before: &[StageRecord],
+    ) -> Seen {
+        let mut out = Vec::new();
+        let known = self.fan_out(each, 0, Scope::default(), look, &mut out).await;
+        if known.is_err() {
+            // How many rows there will be is not known; last time's number is the best guess.
+            let last = before.iter().find(|record| record.stage == stage.name);
+            let last = last.and_then(|record| self.store.get(&record.result?).ok());
+            let rows = last.and_then(|bytes| table_rows(&bytes)).unwrap_or(1);
+            *look = Look::new(stage, self.operators);
+            look.unknown(rows);
+            look.told.exact = false;
+            return Seen::Unknown;
+        }
+        Seen::Rows(out.into(), look.told.unseen)
+    }
+
+    /// Every combination of the generators from `level` on.
+    fn fan_out<'a>(
+        &'a self,
+        each: &'a For,
+        level: usize,
+        scope: Scope,
+        look: &'a mut Look,
+        out: &'a mut Vec<Option<Digest>>,
+    ) -> BoxFuture<'a, Result<(), HowMany>> {
+        Box::pin(async move {
+            let Some((name, rows)) = each.generators.get(level) else {
+                self.row(each, scope, look, out).await;
+                return Ok(());
+            };
+            let items = self.items(rows, scope.clone(), look).await?;
+            // Rows for each item that is not looked at.
+            let mut inner = None;
+            let mut index = 0;
+            while index < items.len() && !self.is_spent(look) {
+                match items.get(index, &self.store) {
+                    Some(value) => {
+                        let scope = scope.with(name, value);
+                        self.fan_out(each, level + 1, scope, look, out).await?;
+                    }
+                    None => {
+                        let rows = match inner {
+                            Some(rows) => rows,
+                            None => self.combinations(each, level + 1, look).await?,
+                        };
+                        inner = Some(rows);
+                        // A condition may still leave it out, and a body may give none or many.
+                        look.told.exact &= each.condition.is_none() && !may_vary(&each.body);
+                        look.unknown(rows);
+                        out.resize(out.len() + usize::try_from(rows).unwrap_or(0), None);
+                    }
+                }
+                index += 1;
+            }
+            let left = items.len() - index + items.unseen;
+            if left > 0 {
+                let rows = self.combinations(each, level + 1, look).await.unwrap_or(1);
+                look.unseen(left.saturating_mul(rows));
+            }
+            Ok(())
+        })
+    }
+
+    /// How many combinations the generators from `level` on have, whatever those before them give.
+    async fn combinations(
+        &self,
+        each: &For,
+        level: usize,
+        look: &mut Look,
+    ) -> Result<u64, HowMany> {
+        let mut count = 1_u64;
+        for (_, rows) in each.generators.iter().skip(level) {
+            let items = self.items(rows, Scope::default(), look).await?;
+            count = count.saturating_mul(items.len() + items.unseen);
+        }
+        Ok(count)
+    }
+
+    /// A row whose inputs are known.
+    async fn row(&self, each: &For, scope: Scope, look: &mut Look, out: &mut Vec<Option<Digest>>) {
+        self.spend(look);
+        let caller = self.caller();
+        if let Some(condition) = &each.condition
+            && let Ok(holds) = evaluate(&caller, condition, scope.clone()).await
+            && holds.as_bool() != Some(true)
+        {
+            return;
+        }
+        let value = evaluate(&caller, &each.body, scope).await;
+        look.heard(&caller, value.is_ok());
+        match value {
+            Ok(value) => {
+                let counter =
+                    if caller.ran() { &mut look.told.will_run } else { &mut look.told.cached };
+                *counter += 1;
+                let mut rows = Vec::new();
+                flatten(value, &each.body, &mut rows);
+                out.extend(rows.iter().map(|row| self.store.put(&row.encode()).ok()));
+            }
+            Err(_) => {
+                look.told.exact &= !caller.is_over();
+                look.told.will_run += 1;
+                out.push(None);
+            }
+        }
+    }
+
+    /// The rows that a generator goes over, each known or not.
+    fn items<'a>(
+        &'a self,
+        expr: &'a Expr,
+        scope: Scope,
+        look: &'a mut Look,
+    ) -> BoxFuture<'a, Result<Items, HowMany>> {
+        Box::pin(async move {
+            match &expr.kind {
+                ExprKind::Stage(name) => match self.seen.get(name) {
+                    Some(Seen::Rows(rows, unseen)) => Ok(Items::of_rows(rows.clone(), *unseen)),
+                    Some(Seen::Value(value)) => known(value.clone()),
+                    _ => Err(HowMany),
+                },
+                ExprKind::Filter(of, test) => {
+                    let items = self.items(of, scope, look).await?;
+                    let looked = items.len().min(STAGE_ROWS);
+                    let unseen = items.len() - looked + items.unseen;
+                    let mut kept = Vec::new();
+                    for index in 0..looked {
+                        match items.get(index, &self.store) {
+                            Some(value) => {
+                                let holds = lang::apply(test, &value).map_err(|_| HowMany)?;
+                                if holds.as_bool() == Some(true) {
+                                    kept.push(Some(value));
+                                }
+                            }
+                            None => {
+                                look.told.exact = false;
+                                kept.push(None);
+                            }
+                        }
+                    }
+                    Ok(Items::of_values(kept, unseen))
+                }
+                ExprKind::Binary(BinaryOp::Add, left, right) => {
+                    let left = self.items(left, scope.clone(), look).await?;
+                    Ok(left.and(self.items(right, scope, look).await?))
+                }
+                ExprKind::List(items) => {
+                    let mut out = Vec::new();
+                    for item in items {
+                        let caller = self.caller();
+                        out.push(evaluate(&caller, item, scope.clone()).await.ok());
+                    }
+                    Ok(Items::of_values(out, 0))
+                }
+                _ => {
+                    let caller = self.caller();
+                    let value = evaluate(&caller, expr, scope).await.map_err(|_| HowMany)?;
+                    known(value)
+                }
+            }
+        })
+    }
+}
+
+fn known(value: lang::Value) -> Result<Items, HowMany> {
+    match Rows::of(value).map_err(|_| HowMany)? {
+        Rows::Table(table) => Ok(Items::of_table(table)),
+        Rows::List(items) => Ok(Items::of_values(items.into_iter().map(Some).collect(), 0)),
+    }
+}
+
+/// Whether a body may give another number of rows than one.
+fn may_vary(body: &Expr) -> bool {
+    matches!(body.ty, Type::Optional(_) | Type::List(_))
+}

@@ -1,0 +1,42 @@
+//! A model that nobody may ask: what stands behind recorded answers when a run has no network.
+
+use futures::future::BoxFuture;
+
+use super::{Answer, Message, Model, ModelError, Request};
+
+/// Characters of a message that are shown.
+const SHOWN: usize = 200;
+
+/// A model of that name, out of reach.
+pub struct Offline {
+    name: String,
+}
+
+impl Offline {
+    /// The model that programs call `name`.
+    pub fn new(name: &str) -> Offline {
+        Offline { name: name.to_string() }
+    }
+}
+
+impl Model for Offline {
+    fn answer<'a>(&'a self, request: &'a Request) -> BoxFuture<'a, Result<Answer, ModelError>> {
+        let (who, said) = match request.messages.last() {
+            None => ("nobody", ""),
+            Some(Message::System { content }) => ("the system", content.as_str()),
+            Some(Message::User { content }) => ("the user", content.as_str()),
+            Some(Message::Assistant { content, .. }) => ("the model", content.as_str()),
+            Some(Message::Tool { content, .. }) => ("a tool", content.as_str()),
+        };
+        let shown: String = said.chars().take(SHOWN).collect();
+        let more = if shown.len() < said.len() { "…" } else { "" };
+        let message = format!(
+            "no answer is recorded, and without a network none can be had: `{}` would be asked with \
+             {} messages, the last one by {who}: {:?}",
+            self.name,
+            request.messages.len(),
+            shown + more
+        );
+        Box::pin(async move { Err(ModelError::Offline(message)) })
+    }
+}

@@ -1,0 +1,107 @@
+//! `claw plan` on model calls: from recorded ones where there are some, else roughly; and it stays a
+//! look, however many rows there are.
+
+use serde_json::{Value as Json, json};
+
+use crate::cli::shown;
+use crate::project::Project;
+
+use super::server::{Server, says};
+
+const JOKES: &str = r#"
+use std/llm
+stage jokes = for topic in ["rain", "trains", "tea"] {
+  llm.text(model: model("teacher", max_tokens: 50), prompt: "A joke about {topic}.")
+}
+stage better = for joke in jokes {
+  llm.text(model: model("teacher", max_tokens: 80), prompt: "Make it better: {joke}")
+}
+stage free = for joke in jokes { llm.text(model: model("local"), prompt: "Again: {joke}") }
+output better as "better.jsonl"
+output free as "free.jsonl"
+"#;
+
+fn project(server: &Server, program: &str) -> Project {
+    let project = Project::new();
+    let url = &server.url;
+    project.write(
+        "claw.toml",
+        &format!(
+            "[models.teacher]\nendpoint = \"{url}\"\nmodel = \"served\"\n\
+             prices = {{ input = 2.0, output = 10.0 }}\n\
+             [models.local]\nendpoint = \"{url}\"\nmodel = \"small\"\n"
+        ),
+    );
+    project.write("main.claw", program);
+    project
+}
+
+#[test]
+fn calls_are_estimated_from_prompts_and_then_from_what_was_paid() {
+    let server = Server::new(|_, body| {
+        let prompt = body["messages"][0]["content"].as_str().expect("a prompt");
+        says(prompt.split(' ').next_back().expect("a word"))
+    });
+    let project = project(&server, JOKES);
+    insta::assert_snapshot!("plan_of_prompts", shown(&project, &["plan", "main.claw"]));
+    assert!(!project.path(".claw").exists(), "nothing is written");
+    project.ok(&["run", "main.claw", "--quiet"]);
+    let nothing = shown(&project, &["plan", "main.claw"]);
+    assert!(nothing.contains("Nothing to run") && !nothing.contains("model"), "{nothing}");
+    let edited =
+        JOKES.replace("\"tea\"]", "\"tea\", \"cats\"]").replace("max_tokens: 80", "max_tokens: 90");
+    project.write("main.claw", &edited);
+    insta::assert_snapshot!("plan_of_recorded_calls", shown(&project, &["plan", "main.claw"]));
+    let told = project.json(&["plan", "main.claw"]);
+    let jokes = &told["stages"][0]["asks"][0];
+    assert_eq!(jokes["basis"], json!({ "from": "recorded", "recorded": 3 }));
+    assert_eq!((&jokes["calls"], &jokes["answers"]), (&json!(1), &json!(1)));
+    // 12 tokens at 2 and 5 at 10 micro-dollars.
+    assert_eq!(jokes["cost_micro_dollars"], json!(74));
+    assert_eq!(told["models"]["cost_known"], json!(false), "one model has no prices");
+    assert_eq!(server.count(), 9, "a plan asks nobody");
+}
+
+const MANY: &str = r#"
+use std/llm
+stage numbers = for n in 0..1_000_000 { { n: n } }
+stage few = for n in numbers, times in 1..=3 where n.n < 10 { { n: n.n * times } }
+stage said = for n in numbers { llm.text(model: model("teacher"), prompt: "{n.n}?") }
+output few as "few.jsonl"
+output said as "said.jsonl"
+"#;
+
+#[test]
+fn a_plan_of_a_million_rows_looks_at_some() {
+    let server = Server::of(vec![says("Ha!")]);
+    let project = project(&server, MANY);
+    insta::assert_snapshot!("plan_of_a_million_rows", shown(&project, &["plan", "main.claw"]));
+    let told = project.json(&["plan", "main.claw"]);
+    for stage in told["stages"].as_array().expect("stages") {
+        let count = |name: &str| stage[name].as_u64().expect("a count");
+        let rows = count("cached") + count("will_run") + count("unseen");
+        let least = if stage["stage"] == "few" { 30 } else { 1_000_000 };
+        assert!(rows >= least, "every row is counted: {stage}");
+        assert!(count("cached") + count("will_run") <= 5_000, "{stage}");
+        assert_eq!(stage["exact"], Json::Bool(false));
+    }
+    assert!(!project.path(".claw").exists(), "nothing is written");
+}
+
+#[test]
+fn a_stage_that_is_kept_whole_is_one_look_up_however_many_rows_it_has() {
+    let server = Server::of(vec![says("Ha!")]);
+    let program = "stage numbers = for n in 0..12_000 { { n: n } }\n\
+                   stage doubled = for n in numbers { { n: n.n * 2 } }\noutput doubled as \"d.jsonl\"\n";
+    let project = project(&server, program);
+    project.ok(&["run", "main.claw", "--quiet"]);
+    let told = project.json(&["plan", "main.claw"]);
+    for stage in told["stages"].as_array().expect("stages") {
+        assert_eq!((&stage["cached"], &stage["unseen"]), (&json!(12_000), &json!(0)), "{stage}");
+    }
+    project.write("main.claw", &program.replace("n.n * 2", "n.n * 3"));
+    let told = project.json(&["plan", "main.claw"]);
+    let stages = &told["stages"];
+    assert_eq!((&stages[0]["cached"], &stages[0]["unseen"]), (&json!(12_000), &json!(0)));
+    assert_eq!(stages[1]["unseen"], json!(7_000), "{stages}");
+}
