@@ -6,5 +6,7 @@ mod estimates;
 mod offline;
 mod pipelines;
 mod policies;
+mod readers;
 mod rollout;
+mod secrets;
 mod server;

@@ -93,7 +93,9 @@ impl Attempt<'_> {
         begins: Instant,
         late: &(dyn Fn() -> Failed + Sync),
     ) -> Result<(Answer, Option<Usage>), Failed> {
-        let kind = text_of(response.headers(), CONTENT_TYPE.as_str()).to_ascii_lowercase();
+        // Hidden first: a server may repeat what it was sent in any header.
+        let kind = self.hidden(text_of(response.headers(), CONTENT_TYPE.as_str()));
+        let kind = kind.to_ascii_lowercase();
         let whole = kind.contains("json");
         if !whole && !kind.is_empty() && !kind.contains("text/event-stream") {
             return Err(lost(format!("it answered {kind}, not an answer"), Later::Never));

@@ -288,7 +288,7 @@ impl Reading for Gathered {
                 _ if written.trim().is_empty() => json!({}),
                 _ => Json::String(written),
             };
-            ToolCall { id: call.id, name: call.name, arguments }
+            ToolCall { id: hidden(&call.id), name: hidden(&call.name), arguments }
         };
         let answer = Answer {
             content,
