@@ -155,3 +155,23 @@ fn runs_are_named_in_many_ways() {
     assert!(cannot(&["diff", "--only", "bst"]).contains("did you mean `best`?"));
     project.ok(&["show", "best", "--run", "latest~1"]);
 }
+
+#[test]
+fn files_and_folders_that_differ_are_named() {
+    let project = Project::new();
+    project.write(
+        "main.claw",
+        "stage kept = [{ id: \"a\", file: file(\"x.txt\"), all: dir(\"data\") }]\noutput kept\n",
+    );
+    project.write("x.txt", "one");
+    project.write("data/same.txt", "same");
+    project.write("data/other.txt", "one");
+    project.ok(&["run", "main.claw", "--quiet"]);
+    project.write("x.txt", "two");
+    project.write("data/other.txt", "two");
+    project.write("data/new.txt", "new");
+    project.ok(&["run", "main.claw", "--quiet"]);
+    let told = shown(&project, &["diff"]);
+    assert!(told.contains("all: new.txt, other.txt differ\n"), "{told}");
+    assert!(told.contains("file: x.txt (") && !told.contains("same.txt"), "{told}");
+}

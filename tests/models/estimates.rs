@@ -105,3 +105,38 @@ fn a_stage_that_is_kept_whole_is_one_look_up_however_many_rows_it_has() {
     assert_eq!((&stages[0]["cached"], &stages[0]["unseen"]), (&json!(12_000), &json!(0)));
     assert_eq!(stages[1]["unseen"], json!(7_000), "{stages}");
 }
+
+/// Whoever is asked is known although no row is: from a list of models, and through a def.
+#[test]
+fn models_are_known_before_the_rows_are() {
+    let server = Server::of(vec![says("Ha!")]);
+    let program = r#"
+use std/llm
+def judged(joke: str, judge: Model) -> str {
+  let opinion = llm.text(model: judge, prompt: "Is this funny? {joke}")
+  llm.text(model: judge, prompt: "In one word: {opinion}")
+}
+stage jokes = for n in 1..=4 { llm.text(model: model("teacher"), prompt: "Joke {n}.") }
+stage asked = for m in [model("teacher"), model("local")], joke in jokes {
+  llm.text(model: m, prompt: "Is this funny? {joke}")
+}
+stage words = for joke in jokes { judged(joke, judge: model("local")) }
+output asked as "asked.jsonl"
+output words as "words.jsonl"
+"#;
+    let project = project(&server, program);
+    let told = project.json(&["plan", "main.claw"]);
+    let calls = |stage: usize| {
+        let asks = told["stages"][stage]["asks"].as_array().expect("a list").iter();
+        let mut calls: Vec<(String, u64)> = asks
+            .map(|ask| (ask["model"].as_str().unwrap().to_string(), ask["calls"].as_u64().unwrap()))
+            .collect();
+        calls.sort();
+        calls
+    };
+    let model = |name: &str, count| (name.to_string(), count);
+    assert_eq!(calls(0), [model("teacher", 4)]);
+    assert_eq!(calls(1), [model("local", 4), model("teacher", 4)], "{told}");
+    assert_eq!(calls(2), [model("local", 8)], "{told}");
+    assert_eq!(told["models"]["calls"], json!(20));
+}

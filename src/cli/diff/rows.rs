@@ -5,7 +5,7 @@
 //! same on both sides (the longest run of them that stands in the same order). A pair is a changed
 //! row; what finds no partner was added or removed.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap};
 
 use crate::engine::read_value;
 use crate::lang::Value;
@@ -66,14 +66,20 @@ fn without(all: Vec<usize>, paired: &[usize]) -> Vec<usize> {
 
 /// Rows with the same digest: old and new number. Of equal rows, the first goes with the first.
 fn kept(old: &[Digest], new: &[Digest]) -> Vec<(usize, usize)> {
-    let mut places: HashMap<&Digest, VecDeque<usize>> = HashMap::new();
-    for (place, digest) in old.iter().enumerate() {
-        places.entry(digest).or_default().push_back(place);
+    // The first place of each digest, and for each place the next one with the same.
+    let mut first: HashMap<&Digest, usize> = HashMap::with_capacity(old.len());
+    let mut next: Vec<Option<usize>> = vec![None; old.len()];
+    for (place, digest) in old.iter().enumerate().rev() {
+        next[place] = first.insert(digest, place);
     }
     let mut kept = Vec::new();
     for (now, digest) in new.iter().enumerate() {
-        if let Some(was) = places.get_mut(digest).and_then(VecDeque::pop_front) {
+        if let Some(was) = first.get(digest).copied() {
             kept.push((was, now));
+            match next[was] {
+                Some(place) => first.insert(digest, place),
+                None => first.remove(digest),
+            };
         }
     }
     kept

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::Value as Json;
 
-use crate::engine::read_value;
+use crate::engine::{changed_files, read_value};
 use crate::lang::Value;
 use crate::store::{Digest, Objects, StoreError};
 
@@ -79,6 +79,9 @@ pub(super) struct Field {
     pub(super) old: Option<Value>,
     #[serde(serialize_with = "as_json")]
     pub(super) new: Option<Value>,
+    /// The files that differ, where both are directories.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) files: Vec<String>,
 }
 
 fn as_json<S: serde::Serializer>(value: &Option<Value>, to: S) -> Result<S::Ok, S::Error> {
@@ -149,7 +152,7 @@ pub(super) fn compare(
         }
         _ => {
             diff.changed = 1;
-            diff.examples = vec![changed(None, &before, &after)];
+            diff.examples = vec![changed(None, &before, &after, store)];
             diff.scores = values(&before, &after);
         }
     }
@@ -198,7 +201,7 @@ fn examples(
     let mut found = Vec::new();
     for (was, now) in pairing.changed.iter().take(shown) {
         if let (Some(before), Some(after)) = (row(&old[*was]), row(&new[*now])) {
-            found.push(changed(Some(*now), &before, &after));
+            found.push(changed(Some(*now), &before, &after, store));
         }
     }
     let mut one_sided = |what, places: &[usize], rows: &[Digest]| {
@@ -220,21 +223,27 @@ fn examples(
     found
 }
 
-fn changed(row: Option<usize>, before: &Value, after: &Value) -> Example {
+fn changed(row: Option<usize>, before: &Value, after: &Value, store: &dyn Objects) -> Example {
     let (old, new) = (leaves(before), leaves(after));
     let mut fields: Vec<Field> = Vec::new();
     for (path, value) in &old {
         if new.get(path) != Some(value) {
             let (old, new) = (Some(value.clone()), new.get(path).cloned());
-            fields.push(Field { path: path.clone(), old, new });
+            fields.push(Field { path: path.clone(), old, new, files: Vec::new() });
         }
     }
     for (path, value) in new.iter().filter(|(path, _)| !old.contains_key(*path)) {
-        fields.push(Field { path: path.clone(), old: None, new: Some(value.clone()) });
+        let new = Some(value.clone());
+        fields.push(Field { path: path.clone(), old: None, new, files: Vec::new() });
     }
     fields.sort_by(|a, b| a.path.cmp(&b.path));
     let more_fields = fields.len().saturating_sub(FIELDS);
     fields.truncate(FIELDS);
+    for field in &mut fields {
+        if let (Some(Value::Dir(old)), Some(Value::Dir(new))) = (&field.old, &field.new) {
+            field.files = changed_files(store, &old.to_string(), &new.to_string());
+        }
+    }
     let name = row.and_then(|_| name_of(after));
     Example { what: "changed", row, name, fields, more_fields, value: None }
 }

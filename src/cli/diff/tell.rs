@@ -11,6 +11,9 @@ use crate::plan::{PartKind, Reason};
 /// Characters of a text that are shown from where two texts part.
 const SHOWN: usize = 48;
 
+/// Files of a directory that are named.
+const FILES: usize = 4;
+
 /// Characters of an added or removed row.
 const ROW: usize = 160;
 
@@ -208,6 +211,15 @@ fn told(field: &Field) -> String {
             let (old, new) = parted(old, new);
             format!("{path}: {old} → {new}")
         }
+        (Some(_), Some(_)) if !field.files.is_empty() => {
+            let shown: Vec<String> =
+                field.files.iter().take(FILES).map(|file| print::safe(file)).collect();
+            let more = match field.files.len() - shown.len() {
+                0 => String::new(),
+                more => format!(" and {more} more"),
+            };
+            format!("{path}: {}{more} differ", shown.join(", "))
+        }
         (Some(old), Some(new)) => format!("{path}: {} → {}", plain(old), plain(new)),
         (None, Some(new)) => format!("{path} is new: {}", plain(new)),
         (Some(old), None) => format!("{path} is gone (was {})", plain(old)),
@@ -220,6 +232,8 @@ fn plain(value: &Value) -> String {
         Value::Null => "nothing".to_string(),
         // Whole, unlike in a table's cell: two numbers that differ must look different.
         Value::Float(_) => String::from_utf8_lossy(&value.encode()).into_owned(),
+        // Two files of one name that differ must too.
+        Value::File { name, digest } => format!("{} ({})", print::safe(name), digest.short()),
         other => cut(&print::cell(other), 2 * SHOWN),
     }
 }

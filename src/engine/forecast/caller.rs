@@ -11,7 +11,7 @@ use crate::store::{Digest, Results};
 
 use super::super::evaluate::{Caller, Stop};
 use super::super::operator::{Args, Asks, Context, Kind, Pool, read_value};
-use super::look::place_of;
+use super::written::place_of;
 use super::{Ahead, STAGE_ROWS, Seen};
 
 /// The caller of one row, or of one whole-table stage.

@@ -15,6 +15,7 @@ mod caller;
 mod items;
 mod look;
 mod rows;
+mod written;
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -133,7 +134,7 @@ impl Ahead<'_> {
         stage: &crate::lang::Stage,
         before: &[StageRecord],
     ) -> Result<Forecast, CallError> {
-        let mut look = Look::new(stage, self.operators);
+        let mut look = Look::new(stage, self);
         if let Some(receipt) = self.whole(stage)? {
             let bytes = self.store.get(&receipt.result)?;
             look.told.cached = table_rows(&bytes).unwrap_or(1);
@@ -166,12 +167,13 @@ impl Ahead<'_> {
         } else {
             self.seen.insert(stage.name.clone(), seen);
         }
-        if !look.asked.is_empty() {
+        let (mut told, asked) = look.end();
+        if !asked.is_empty() {
             let store = &self.store;
             let history = self.history.get_or_insert_with(|| History::read(store));
-            look.told.asks = look.asked.estimates(history);
+            told.asks = asked.estimates(history);
         }
-        Ok(look.told)
+        Ok(told)
     }
 
     fn whole(&self, stage: &crate::lang::Stage) -> Result<Option<Receipt>, CallError> {

@@ -30,7 +30,7 @@ impl Ahead<'_> {
             let last = before.iter().find(|record| record.stage == stage.name);
             let last = last.and_then(|record| self.store.get(&record.result?).ok());
             let rows = last.and_then(|bytes| table_rows(&bytes)).unwrap_or(1);
-            *look = Look::new(stage, self.operators);
+            *look = Look::new(stage, self);
             look.unknown(rows);
             look.told.exact = false;
             return Seen::Unknown;
