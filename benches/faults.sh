@@ -63,7 +63,8 @@ export -f prepare
 fault() {
   local folder
   prepare "$4"
-  { timeout 60 strace -f -qq -o trace.txt -e "trace=$1" -e "inject=$1:$2:when=$3" \
+  # A fault on what wakes a thread of the runtime may leave it waiting for ever.
+  { timeout -k 2 60 strace -f -qq -o trace.txt -e "trace=$1" -e "inject=$1:$2:when=$3" \
     "$claw" $command; } > first.txt 2>&1
   # A fault that was injected shows; one that never came does not count.
   local hit=miss

@@ -23,7 +23,7 @@ folder="$(mktemp -d -p "${FOLDER:-${TMPDIR:-/tmp}}")"
 trap 'rm -rf "$folder"' EXIT
 
 cargo run --quiet --profile "$profile" --manifest-path "$here/store/Cargo.toml" \
-  --target-dir "$here/../target/store-bench" -- "$folder/store" "$rows"
+  --target-dir "$here/../target" -- "$folder/store" "$rows"
 
 mkdir "$folder/project"
 cd "$folder/project"

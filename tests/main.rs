@@ -11,6 +11,7 @@
 mod project;
 
 mod agent;
+mod bias;
 mod blocks;
 mod check;
 mod cli;

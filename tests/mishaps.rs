@@ -144,6 +144,8 @@ fn a_clock_that_jumps_back_loses_nothing() {
     let ahead = "2077-01-01T00-00-00";
     let runs = project.path(".claw/runs");
     std::fs::rename(runs.join(&first), runs.join(ahead)).expect("moved");
+    let info = std::fs::read_to_string(runs.join(ahead).join("run.json")).expect("a run");
+    std::fs::write(runs.join(ahead).join("run.json"), info.replace(&first, ahead)).expect("set");
     assert_eq!(results(&project, &["--refresh", "grounded"]), right);
     let four = results(&project, &["-p", "people=4"]);
     let listed = project.json(&["runs"]);

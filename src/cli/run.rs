@@ -22,7 +22,7 @@ const GRACE: Duration = Duration::from_secs(10);
 /// once more: by then the store knows, believes nothing unseen, and what is bad is made again.
 pub(super) fn run(args: &arguments::Run) -> Result<Exit, Failure> {
     let mut damage = false;
-    let ended = once(args, &mut damage);
+    let ended = once(args, &mut damage, false);
     if !damage || matches!(ended, Ok(Exit::Done | Exit::Stopped)) {
         return ended;
     }
@@ -30,10 +30,12 @@ pub(super) fn run(args: &arguments::Run) -> Result<Exit, Failure> {
         print::error(&failure.message);
     }
     print::notice("something in the store was damaged; going over it again to make it anew");
-    once(args, &mut damage)
+    once(args, &mut damage, true)
 }
 
-fn once(args: &arguments::Run, damage: &mut bool) -> Result<Exit, Failure> {
+/// One run. The `last` one tells in JSON what it came to, whatever it was; before that a run that is
+/// about to be repeated keeps quiet, so that there is one answer.
+fn once(args: &arguments::Run, damage: &mut bool, last: bool) -> Result<Exit, Failure> {
     let (began, at) = (Instant::now(), SystemTime::now());
     let (project, entry) = Project::of(&args.pipeline.pipeline)?;
     let asked = Asked { project: &project, entry: &entry, args };
@@ -41,7 +43,7 @@ fn once(args: &arguments::Run, damage: &mut bool) -> Result<Exit, Failure> {
         return Ok(Exit::Done);
     }
     let store = Arc::new(Store::open(&project.store(), &format!("claw run {entry}"))?);
-    let mut done = with_store(args, &asked, &store, (began, at));
+    let mut done = with_store(args, &asked, &store, (began, at), last);
     if let Err(failure) = &mut done
         && store.sync().is_err()
     {
@@ -68,6 +70,7 @@ fn with_store(
     asked: &Asked<'_>,
     store: &Arc<Store>,
     (began, at): (Instant, SystemTime),
+    last: bool,
 ) -> Result<Exit, Failure> {
     let (project, entry) = (asked.project, asked.entry);
     for notice in &store.notices {
@@ -137,8 +140,11 @@ fn with_store(
         return Ok(Exit::Stopped);
     };
     let written = outputs::write(project, &plan, &ended, store.as_ref())?;
+    let repeated = !last && !ended.is_whole() && !ended.stopped && store.found_damage();
     if args.json {
-        tell_json(&engine, &plan, &ended, store, &written)?;
+        if !repeated {
+            tell_json(&engine, &plan, &ended, store, &written)?;
+        }
     } else {
         let shown = shown(&plan, &ended, store)?;
         if silent && store.notices.is_empty() {

@@ -219,7 +219,9 @@ impl Graph {
                 Kind::Count(count as i64)
             };
         }
-        let of = chance.pick(&tables);
+        // Chains are where rows stream.
+        let last = tables[tables.len() - 1];
+        let of = if chance.one_in(2) { last } else { chance.pick(&tables) };
         let other = chance.pick(&tables);
         let by = 2 + chance.below(3) as i64;
         let test = Test { by, rest: chance.below(by as u64) as i64 };
@@ -266,7 +268,7 @@ impl Graph {
                 1 => OnError::Keep,
                 _ => OnError::Drop(chance.pick(&[0, 10, 20, 34, 50, 100])),
             };
-            if chance.one_in(3) {
+            if chance.one_in(2) {
                 policy.canary = Some(1 + chance.below(5));
                 policy.gate = chance.one_in(2).then(|| chance.pick(&[10, 40, 60, 100]));
             }

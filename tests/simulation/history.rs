@@ -53,8 +53,7 @@ pub(super) fn check(store: &Store, folder: &Path, run: &str, graph: &Graph, ende
                 let told = told.entry(stage.clone()).or_default();
                 assert!(!told.ended, "{stage} ended twice");
                 told.ended = true;
-                let place: usize = stage[1..].parse().expect("a place");
-                if graph.fans_out(place) {
+                if graph.fans_out(super::place_of(stage)) {
                     let tasks = told.rows.len() as u64 + told.plain.0;
                     assert_eq!(tasks, *ran, "rows of {stage} that ran");
                     assert_eq!(told.failed.len() as u64, *failed, "rows of {stage} that failed");
