@@ -506,6 +506,10 @@ impl Job {
             return;
         }
         while tasks.join_next().await.is_some() {}
+        if self.shared.cancel.is_cancelled() {
+            // Some of them were cut off, and what is there of the others says nothing.
+            return;
+        }
         // The condition may have left some of them out; others take their places.
         if enough() {
             self.gate_passed.store(true, Ordering::Relaxed);
