@@ -225,7 +225,7 @@ fn a_canary_is_the_first_rows_in_their_order() {
                 let number: u64 = number.parse().expect("a number");
                 [vec![wait(60 * (6 - number))], says(&format!("second {number}"))].concat()
             }
-            None => says(if prompt <= "second 2".to_string() { "in words" } else { "[1]" }),
+            None => says(if prompt.as_str() <= "second 2" { "in words" } else { "[1]" }),
         }
     });
     let program = |policy: &str| {
