@@ -205,12 +205,8 @@ impl Graph {
     }
 
     fn kind(&self, chance: &mut Chance) -> Kind {
-        let made = self.results();
-        let places = |wanted: fn(&Made) -> bool| -> Vec<usize> {
-            (0..made.len()).filter(|place| wanted(&made[*place])).collect()
-        };
-        let tables = places(|made| !matches!(made, Made::One(_)));
-        let ones = places(|made| matches!(made, Made::One(_)));
+        let (ones, tables): (Vec<usize>, Vec<usize>) = (0..self.stages.len())
+            .partition(|place| matches!(self.stages[*place].kind, Kind::Total(_)));
         if tables.is_empty() || chance.one_in(6) {
             let count = 1 + chance.below(20);
             return if chance.one_in(3) {
