@@ -180,7 +180,8 @@ impl Later {
 /// Small rows: kept and synced, opened, read in a random order.
 fn small(folder: &Path, rows: u64) -> Fallible<()> {
     let order: Vec<u64> = (0..rows.min(200_000)).map(|n| mixed(n) % rows).collect();
-    let (mut of_claw, mut of_sled, mut of_sqlite) = (Later::default(), Later::default(), Later::default());
+    let (mut of_claw, mut of_sled, mut of_sqlite) =
+        (Later::default(), Later::default(), Later::default());
     let mut snapshot = f64::INFINITY;
     let mut receipts = f64::INFINITY;
     let written = race(
@@ -259,7 +260,8 @@ fn small(folder: &Path, rows: u64) -> Fallible<()> {
                     for from in (0..rows).step_by(8192) {
                         let batch = db.transaction()?;
                         {
-                            let mut insert = batch.prepare_cached("insert into rows values (?, ?)")?;
+                            let mut insert =
+                                batch.prepare_cached("insert into rows values (?, ?)")?;
                             for number in from..rows.min(from + 8192) {
                                 let row = row(number);
                                 insert.execute((blake3::hash(&row).as_bytes().as_slice(), &row))?;
