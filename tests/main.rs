@@ -39,6 +39,7 @@ mod rooms;
 mod rows;
 mod run_log;
 mod sandbox;
+mod threats;
 mod settled;
 mod simulation;
 mod stats;

@@ -25,10 +25,10 @@ use claw::sandbox::{
 };
 use claw::store::{MemoryObjects, Objects};
 
-const HELPER: &str = env!("CARGO_BIN_EXE_claw");
+pub const HELPER: &str = env!("CARGO_BIN_EXE_claw");
 /// Long enough never to be the reason for anything on an overloaded machine.
 const LONG: u64 = 120_000;
-fn command(argv: &[&str]) -> Command {
+pub fn command(argv: &[&str]) -> Command {
     Command {
         argv: argv.iter().map(|word| word.to_string()).collect(),
         workdir: None,
@@ -39,23 +39,23 @@ fn command(argv: &[&str]) -> Command {
     }
 }
 
-fn shell(line: &str) -> Command {
+pub fn shell(line: &str) -> Command {
     command(&["sh", "-c", line])
 }
 
-fn python(program: &str) -> Command {
+pub fn python(program: &str) -> Command {
     command(&["python3", "-I", "-S", "-c", program])
 }
 
-async fn sh(sandbox: &mut Box<dyn Sandbox>, line: &str) -> (Exit, String) {
+pub async fn sh(sandbox: &mut Box<dyn Sandbox>, line: &str) -> (Exit, String) {
     told(sandbox.exec(&shell(line)).await.expect("the sandbox works"))
 }
 
-fn told(outcome: Outcome) -> (Exit, String) {
+pub fn told(outcome: Outcome) -> (Exit, String) {
     (outcome.exit, String::from_utf8_lossy(&outcome.output).into_owned())
 }
 
-fn ok(text: &str) -> (Exit, String) {
+pub fn ok(text: &str) -> (Exit, String) {
     (Exit::Code(0), text.to_string())
 }
 
@@ -72,7 +72,7 @@ fn watched() -> Option<&'static ProcessBackend> {
 }
 
 /// A `docker` backend for all tests, or why there is none.
-fn docker() -> Option<&'static DockerBackend> {
+pub fn docker() -> Option<&'static DockerBackend> {
     static BACKEND: OnceLock<Option<DockerBackend>> = OnceLock::new();
     let make = || {
         let set = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
@@ -91,7 +91,7 @@ fn docker() -> Option<&'static DockerBackend> {
 }
 
 #[expect(clippy::print_stderr, reason = "a test that is skipped must say so")]
-fn skip(what: &str, why: &str) {
+pub fn skip(what: &str, why: &str) {
     eprintln!("SKIPPED {what}: {why}");
 }
 
@@ -100,7 +100,7 @@ pub fn works() -> bool {
     allowed()
 }
 
-fn allowed() -> bool {
+pub fn allowed() -> bool {
     static ALLOWED: OnceLock<bool> = OnceLock::new();
     *ALLOWED.get_or_init(|| {
         let probes = probe_with(Path::new(HELPER));
@@ -125,16 +125,19 @@ fn isolated() -> Vec<&'static dyn Backend> {
 }
 
 /// One of each kind that isolates.
-fn kinds() -> Vec<&'static dyn Backend> {
+pub fn kinds() -> Vec<&'static dyn Backend> {
     let process = shared().map(|backend| backend as &dyn Backend);
     process.into_iter().chain(docker().map(|backend| backend as &dyn Backend)).collect()
 }
 
-async fn open(backend: &dyn Backend, files: &[(&str, &[u8])]) -> (Box<dyn Sandbox>, MemoryObjects) {
+pub async fn open(
+    backend: &dyn Backend,
+    files: &[(&str, &[u8])],
+) -> (Box<dyn Sandbox>, MemoryObjects) {
     open_with(backend, files, &Limits::default()).await
 }
 
-async fn open_with(
+pub async fn open_with(
     backend: &dyn Backend,
     files: &[(&str, &[u8])],
     limits: &Limits,
@@ -148,7 +151,7 @@ async fn open_with(
 }
 
 /// Whether a process on this machine has `cookie` among its arguments.
-fn runs(cookie: &str) -> bool {
+pub fn runs(cookie: &str) -> bool {
     let entries = std::fs::read_dir("/proc").expect("a process table");
     entries.flatten().any(|entry| {
         let arguments = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
@@ -157,7 +160,7 @@ fn runs(cookie: &str) -> bool {
 }
 
 /// Waits, for a minute at most, until something is so.
-fn eventually(mut so: impl FnMut() -> bool) -> bool {
+pub fn eventually(mut so: impl FnMut() -> bool) -> bool {
     let patience = Instant::now() + Duration::from_secs(60);
     while !so() {
         if Instant::now() > patience {
@@ -169,7 +172,7 @@ fn eventually(mut so: impl FnMut() -> bool) -> bool {
 }
 
 /// Runs a test of this file in a process of its own, where nothing else opens descriptors.
-fn alone(test: &str, more: &[&str], user: Option<u32>) -> std::process::Output {
+pub fn alone(test: &str, more: &[&str], user: Option<u32>) -> std::process::Output {
     let this = std::env::current_exe().expect("a path");
     let mut run = match user {
         Some(user) => {
@@ -184,6 +187,6 @@ fn alone(test: &str, more: &[&str], user: Option<u32>) -> std::process::Output {
     run.env("CLAW_TEST_ALONE", "1").output().expect("a run")
 }
 
-fn is_alone() -> bool {
+pub fn is_alone() -> bool {
     std::env::var_os("CLAW_TEST_ALONE").is_some()
 }

@@ -25,7 +25,6 @@ const OVERHEAD: u64 = 16 << 20;
 pub(crate) struct Cgroups {
     base: PathBuf,
     version: Version,
-    next: AtomicU64,
     /// Groups whose last process had not quite gone when they were to be removed.
     left: Mutex<Vec<PathBuf>>,
 }
@@ -56,8 +55,7 @@ impl Cgroups {
             ),
             None => return Err("no control group of this machine counts memory".to_string()),
         };
-        let found =
-            Cgroups { base, version, next: AtomicU64::new(0), left: Mutex::new(Vec::new()) };
+        let found = Cgroups { base, version, left: Mutex::new(Vec::new()) };
         found.remove_stale();
         let trial = Arc::new(found);
         if let Err(err) = Cgroup::make(&trial, 64 << 20, 16) {
@@ -136,7 +134,9 @@ impl Cgroup {
     }
 
     fn make(all: &Arc<Cgroups>, memory: u64, processes: u64) -> io::Result<Cgroup> {
-        let number = all.next.fetch_add(1, Ordering::Relaxed);
+        // Of the whole process: several backends may make groups in one place.
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let path = all.base.join(format!("{NAME}{}-{number}", std::process::id()));
         match std::fs::create_dir(&path) {
             // Of an earlier process with our number, and so a stale one.

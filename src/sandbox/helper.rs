@@ -33,6 +33,9 @@ use super::wire::{self, Failure, Hello, Order, Reply, Setup};
 /// The argument that makes the program a helper. Not for people.
 pub const HELPER_ARGUMENT: &str = "__sandbox-helper";
 
+/// A second argument, with which a test keeps inherited descriptors open.
+pub(super) const KEEP_ARGUMENT: &str = "keep-descriptors";
+
 /// The user and group that commands run as, inside a sandbox.
 pub(super) const INSIDE: u32 = 1000;
 /// Who that is outside when root runs the program: `nobody`.
@@ -53,7 +56,9 @@ pub fn helper_main() -> ! {
 }
 
 fn serve() -> io::Result<()> {
-    kernel::close_inherited()?;
+    if std::env::args_os().nth(2).is_none_or(|arg| arg != KEEP_ARGUMENT) {
+        kernel::close_inherited()?;
+    }
     let socket = std::io::stdin().as_fd().try_clone_to_owned()?;
     let null = std::fs::File::open("/dev/null")?;
     rustix::stdio::dup2_stdin(&null)?;
@@ -73,11 +78,11 @@ fn serve() -> io::Result<()> {
             continue;
         }
         let control = UnixStream::from(attached.remove(0));
-        match kernel::clone_process(init::NAMESPACES) {
+        match kernel::clone_process(init::namespaces(&setup.without)) {
             Ok(Some(_)) => {}
             Ok(None) => {
                 drop(socket);
-                init::run(order, control, attached, filters, &setup.path)
+                init::run(order, control, attached, filters, &setup)
             }
             Err(err) => {
                 let failure = Failure::new("creating the namespaces of a sandbox", &err);

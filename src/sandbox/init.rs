@@ -32,21 +32,28 @@ use rustix::thread::UnshareFlags;
 
 use super::command::{self, Ended, Ground, Surroundings};
 use super::confine::{self, Filters};
+use super::defence::{Defence, Without};
 use super::helper::{INSIDE, map_self};
 use super::processes;
 use super::root::ROOT;
-use super::wire::{self, Failure, Item, Job, Order, Reply, Request, Wanted};
+use super::wire::{self, Failure, Item, Job, Order, Reply, Request, Setup, Wanted};
 use super::workspace::{self, Filler};
-use super::{Limits, WORKSPACE, files, kernel};
+use super::{Limits, WORKSPACE, files, kernel, landlock};
 
 /// The namespaces that are a sandbox's own. The one of control groups comes later, when the init
 /// has moved to its group.
-pub(super) const NAMESPACES: u64 = (libc::CLONE_NEWUSER
+const NAMESPACES: u64 = (libc::CLONE_NEWUSER
     | libc::CLONE_NEWNS
     | libc::CLONE_NEWPID
     | libc::CLONE_NEWIPC
     | libc::CLONE_NEWUTS
     | libc::CLONE_NEWNET) as u64;
+
+/// Those of a sandbox with all its defences, or without its own network.
+pub(super) fn namespaces(without: &Without) -> u64 {
+    let shared = if without.contains(&Defence::Network) { libc::CLONE_NEWNET as u64 } else { 0 };
+    NAMESPACES & !shared
+}
 
 /// The home of commands: private, writable and, other than the workspace, never taken out, so that
 /// caches and histories do not become part of a result.
@@ -60,11 +67,11 @@ pub(super) fn run(
     mut control: UnixStream,
     attached: Vec<OwnedFd>,
     filters: Filters,
-    path: &str,
+    setup: &Setup,
 ) -> ! {
     // The helper's loop must not go on in its clone, whatever happens here.
     let life = std::panic::AssertUnwindSafe(move || {
-        let built = build(&order, attached, filters, path);
+        let built = build(&order, attached, filters, setup);
         let (around, senses) = match built {
             Ok(built) => built,
             Err(failure) => return wire::send(&mut control, &Reply::Failed(failure), &[]),
@@ -83,7 +90,7 @@ fn build(
     order: &Order,
     attached: Vec<OwnedFd>,
     filters: Filters,
-    path: &str,
+    setup: &Setup,
 ) -> Result<(Surroundings, Senses), Failure> {
     let step = |name: &'static str| move |err: io::Error| Failure::new(name, &err);
     let limits = &order.limits;
@@ -92,8 +99,11 @@ fn build(
         join_group(order.counted, &mut attached).map_err(step("joining its control group"))?;
     map_self(INSIDE, INSIDE).map_err(step("mapping the user of a sandbox"))?;
     sethostname(b"sandbox").map_err(|err| step("naming the host")(err.into()))?;
-    raise_loopback().map_err(step("raising the loopback interface"))?;
-    mount_own(limits)?;
+    let holds = |defence| !setup.without.contains(&defence);
+    if holds(Defence::Network) {
+        raise_loopback().map_err(step("raising the loopback interface"))?;
+    }
+    mount_own(limits, holds(Defence::Disk))?;
     enter_root().map_err(step("entering the root"))?;
 
     let last = || -> io::Result<(Surroundings, Senses)> {
@@ -105,14 +115,21 @@ fn build(
         umask(Mode::WGRP | Mode::WOTH);
         rustix::thread::set_name(c"init")?;
         let own = u64::from(limits.processes).saturating_add(1);
-        setrlimit(Resource::Nproc, confine::bounded(Resource::Nproc, own))?;
+        if holds(Defence::Processes) {
+            setrlimit(Resource::Nproc, confine::bounded(Resource::Nproc, own))?;
+        }
         let children = kernel::child_events()?;
         confine::give_up_privileges()?;
-        filters.install()?;
+        if holds(Defence::Landlock) {
+            landlock::restrict()?;
+        }
+        if holds(Defence::Filter) {
+            filters.install()?;
+        }
         let text = |text: &str| text.to_string();
         let around = Surroundings {
             env: [
-                ("PATH", path),
+                ("PATH", setup.path.as_str()),
                 ("HOME", HOME),
                 ("LANG", "C.UTF-8"),
                 ("TZ", "UTC"),
@@ -120,12 +137,29 @@ fn build(
             ]
             .map(|(name, value)| (text(name), text(value)))
             .into(),
-            rlimits: confine::process_limits(limits, order.counted),
-            filter: (!order.counted).then_some(filters.uncounted),
+            rlimits: {
+                let mut all = confine::process_limits(limits, order.counted);
+                all.retain(|(resource, _)| match resource {
+                    Resource::Data => holds(Defence::Memory),
+                    Resource::Fsize => holds(Defence::Disk),
+                    _ => true,
+                });
+                all
+            },
+            filter: (!order.counted && holds(Defence::Filter)).then_some(filters.uncounted),
             output: limits.output,
             _third: third,
         };
-        Ok((around, Senses { children, counter, limits: limits.clone(), files: 0 }))
+        Ok((
+            around,
+            Senses {
+                children,
+                counter,
+                limits: limits.clone(),
+                files: 0,
+                without: setup.without.clone(),
+            },
+        ))
     };
     last().map_err(step("giving up privileges"))
 }
@@ -177,7 +211,7 @@ fn raise_loopback() -> io::Result<()> {
 }
 
 /// Mounts what no two sandboxes share.
-fn mount_own(limits: &Limits) -> Result<(), Failure> {
+fn mount_own(limits: &Limits, limited: bool) -> Result<(), Failure> {
     let told = |what: &'static str| move |err: Errno| Failure::new(what, &err.into());
     // A copy of the inherited mounts, which alone may become a root.
     mount_bind_recursive(ROOT, ROOT).map_err(told("binding the root"))?;
@@ -185,6 +219,7 @@ fn mount_own(limits: &Limits) -> Result<(), Failure> {
     let own = |place: &str, size: u64, mode: &str| {
         // The root of a tmpfs counts as one of its files.
         let count = limits.files.saturating_add(1);
+        let (size, count) = if limited { (size, count) } else { (1 << 30, 1 << 20) };
         let options =
             format!("size={size},nr_inodes={count},mode={mode},uid={INSIDE},gid={INSIDE}");
         let options = std::ffi::CString::new(options).map_err(|_| Errno::INVAL)?;
@@ -214,9 +249,15 @@ pub(super) struct Senses {
     pub(super) limits: Limits,
     /// Bytes of files that the program put in, which do not count.
     pub(super) files: u64,
+    /// Defences that a test has taken away.
+    pub(super) without: Without,
 }
 
 impl Senses {
+    fn watches_memory(&self) -> bool {
+        self.counter.is_none() && !self.without.contains(&Defence::Memory)
+    }
+
     fn over_memory(&self) -> bool {
         let files = processes::held_by_files(&[WORKSPACE, "/tmp", "/dev/shm"]);
         let allowed = confine::memory_beside(&self.limits, files.saturating_sub(self.files));
@@ -283,7 +324,7 @@ impl Init {
         ];
         polled.extend(self.lingering.iter().map(|pipe| PollFd::new(pipe, PollFlags::IN)));
         // Where no control group does, we look after what is in the background.
-        let watching = self.senses.counter.is_none() && processes::any();
+        let watching = self.senses.watches_memory() && processes::any();
         match poll(&mut polled, watching.then_some(&GLANCE)) {
             Err(Errno::INTR) => return Ok(false),
             other => other?,
@@ -306,7 +347,12 @@ impl Init {
         match request {
             Request::Put(items) => self.put(&items, payload),
             Request::Settle => self.settle(),
-            Request::Run(job) => self.run(&job, payload),
+            Request::Run(mut job) => {
+                if self.senses.without.contains(&Defence::Time) {
+                    job.timeout_ms = u64::MAX;
+                }
+                self.run(&job, payload)
+            }
             Request::Read { path, limit } => match files::read(&placed(&path), limit) {
                 Ok(bytes) => wire::send(&self.control.output, &Reply::Done, &[&bytes]),
                 Err(errno) => self.say(&Reply::Refused(errno.raw_os_error())),
@@ -398,7 +444,8 @@ impl Init {
         // Everything is dying; what loses its parent becomes our child and is waited for as well.
         while wait(WaitOptions::empty()).is_ok_and(|ended| ended.is_some()) {}
         self.lingering.clear();
-        match workspace::collect(workspace_folder()?.as_fd(), &self.limits) {
+        let links = !self.senses.without.contains(&Defence::Links);
+        match workspace::collect(workspace_folder()?.as_fd(), &self.limits, links) {
             Ok((tree, refused)) => {
                 wire::send(&self.control.output, &Reply::Listing { refused }, &[&tree.encode()])
             }
@@ -476,6 +523,10 @@ impl Ground for Yard<'_> {
     fn kill(&mut self) {
         let Some(main) = self.main else { return };
         let senses = self.senses;
+        if senses.without.contains(&Defence::Tree) {
+            let _ = rustix::process::kill_process(main, rustix::process::Signal::TERM);
+            return;
+        }
         let mut status = self.status;
         processes::kill_since(main, &mut || status = status.or(bury(&senses.children, Some(main))));
         self.status = status;
@@ -494,7 +545,7 @@ impl Ground for Yard<'_> {
     }
 
     fn watches_memory(&self) -> bool {
-        self.senses.counter.is_none()
+        self.senses.watches_memory()
     }
 
     fn over_memory(&mut self) -> bool {

@@ -17,7 +17,8 @@ use rustix::net::{
 use tokio::net::UnixStream;
 
 use super::cgroup::{Cgroup, Cgroups};
-use super::helper::HELPER_ARGUMENT;
+use super::defence::{Defence, Without};
+use super::helper::{HELPER_ARGUMENT, KEEP_ARGUMENT};
 use super::probe::explain;
 use super::talk::broken;
 use super::wire::{self, Hello, Order, Setup};
@@ -39,14 +40,17 @@ impl Helper {
         program: &Path,
         shown: Vec<PathBuf>,
         counted: bool,
+        without: &Without,
     ) -> Result<Helper, SandboxError> {
         let (ours, theirs) =
             socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
                 .map_err(|err| SandboxError::Broken(format!("making a socket: {err}")))?;
         // Commands can read the arguments of the init, which are the helper's: no path in them.
+        let keeps = without.contains(&Defence::Descriptors);
         let child = std::process::Command::new(program)
             .arg0("claw")
             .arg(HELPER_ARGUMENT)
+            .args(keeps.then_some(KEEP_ARGUMENT))
             .env_clear()
             .current_dir("/")
             .stdin(Stdio::from(theirs))
@@ -59,7 +63,7 @@ impl Helper {
             })?;
         let cgroups = counted.then(|| Cgroups::find().ok().map(Arc::new)).flatten();
         let helper = Helper { child: std::sync::Mutex::new(child), socket: ours, cgroups };
-        helper.greet(setup(shown)?)?;
+        helper.greet(setup(shown, without.clone())?)?;
         Ok(helper)
     }
 
@@ -135,7 +139,7 @@ impl Drop for Helper {
 }
 
 /// What the helper builds the root from.
-fn setup(mut shown: Vec<PathBuf>) -> Result<Setup, SandboxError> {
+fn setup(mut shown: Vec<PathBuf>, without: Without) -> Result<Setup, SandboxError> {
     let mut path = PATH.to_string();
     if let Some(python) = find_python()
         && let Some(prefix) = python.prefix
@@ -165,5 +169,5 @@ fn setup(mut shown: Vec<PathBuf>) -> Result<Setup, SandboxError> {
     }
     shown.sort();
     shown.dedup();
-    Ok(Setup { shown, path })
+    Ok(Setup { shown, path, without })
 }

@@ -182,7 +182,7 @@ impl LocalSandbox {
         let damaged = |err: io::Error| SandboxError::Workspace(format!("cannot be read: {err}"));
         let unkept = |err| SandboxError::Workspace(format!("cannot be kept: {err}"));
         let (mut tree, refused) =
-            workspace::collect(self.root.as_fd(), &self.limits).map_err(damaged)?;
+            workspace::collect(self.root.as_fd(), &self.limits, true).map_err(damaged)?;
         for (path, entry) in &mut tree.entries {
             if let Entry::File { digest, size, .. } = entry
                 && self.known.insert(*digest)

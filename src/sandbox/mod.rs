@@ -21,12 +21,14 @@
 mod cgroup;
 mod command;
 mod confine;
+mod defence;
 mod docker;
 mod errno;
 mod files;
 mod helper;
 mod init;
 mod kernel;
+mod landlock;
 mod launch;
 mod local;
 mod probe;
@@ -40,6 +42,8 @@ mod talk;
 mod wire;
 mod workspace;
 
+#[doc(hidden)]
+pub use defence::Defence;
 pub use docker::{CONTAINER_ARGUMENT, DockerBackend, container_main};
 pub use helper::{HELPER_ARGUMENT, helper_main};
 pub use local::LocalBackend;

@@ -6,7 +6,9 @@ use rustix::io::Errno;
 
 use super::cgroup::Cgroups;
 use super::wire::Failure;
-use super::{Backend, Command, Limits, ProcessBackend, SandboxError, errno, find_python, kernel};
+use super::{
+    Backend, Command, Limits, ProcessBackend, SandboxError, errno, find_python, kernel, landlock,
+};
 use crate::store::{MemoryObjects, Objects, Tree};
 
 /// One thing that `claw doctor` looks at.
@@ -171,10 +173,11 @@ fn system_calls() -> Probe {
 
 fn landlock() -> Probe {
     let detail = match kernel::landlock_version() {
-        Some(version) => {
-            format!("version {version} (not needed: sandboxes have a root of their own)")
+        Some(version) if version >= landlock::OLDEST => {
+            format!("version {version}: a second lock on what sandboxes may write")
         }
-        None => "absent (not needed: sandboxes have a root of their own)".to_string(),
+        Some(version) => format!("version {version} is too old; sandboxes do without"),
+        None => "absent; sandboxes do without: what they must not write is read-only".to_string(),
     };
     Probe { name: "landlock", ok: true, detail, help: String::new() }
 }

@@ -10,6 +10,7 @@ use futures::future::BoxFuture;
 use tokio::sync::Mutex;
 
 use super::cgroup::Cgroup;
+use super::defence::{Defence, Without};
 use super::launch::Helper;
 use super::session::ProcessSandbox;
 use super::workspace::verify;
@@ -21,6 +22,7 @@ pub struct ProcessBackend {
     helper: PathBuf,
     shown: Vec<PathBuf>,
     counted: bool,
+    without: Without,
     running: Mutex<Option<Arc<Helper>>>,
 }
 
@@ -31,6 +33,7 @@ impl ProcessBackend {
             helper: helper.into(),
             shown: Vec::new(),
             counted: true,
+            without: Without::new(),
             running: Mutex::new(None),
         }
     }
@@ -66,6 +69,18 @@ impl ProcessBackend {
         self
     }
 
+    /// Takes a defence away: for tests, which show that it is needed.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn without(mut self, defence: Defence) -> ProcessBackend {
+        self.without.insert(defence);
+        // A helper that runs already has them all.
+        self.running = Mutex::new(None);
+        // Without a control group the init watches, and that is what can be switched off.
+        self.counted &= defence != Defence::Memory;
+        self
+    }
+
     /// The running helper; starts it when there is none, or when it has died.
     async fn helper(&self) -> Result<Arc<Helper>, SandboxError> {
         let mut running = self.running.lock().await;
@@ -73,7 +88,9 @@ impl ProcessBackend {
             return Ok(Arc::clone(helper));
         }
         let (program, shown, counted) = (self.helper.clone(), self.shown.clone(), self.counted);
-        let started = tokio::task::spawn_blocking(move || Helper::start(&program, shown, counted));
+        let without = self.without.clone();
+        let start = move || Helper::start(&program, shown, counted, &without);
+        let started = tokio::task::spawn_blocking(start);
         let helper = started.await.map_err(|err| SandboxError::Broken(err.to_string()))??;
         Ok(Arc::clone(running.insert(Arc::new(helper))))
     }

@@ -27,6 +27,7 @@ use rustix::mount::{
 };
 use rustix::process::{chdir, pivot_root};
 
+use super::defence::Defence;
 use super::wire::{Failure, Setup};
 
 /// Where the root of sandboxes stands in the helper's root.
@@ -101,6 +102,9 @@ pub(super) fn build(setup: &Setup) -> Result<(), Failure> {
         chdir("/")
     };
     pivot().map_err(|err| step("changing the root".into())(err.into()))?;
+    if setup.without.contains(&Defence::ReadOnly) {
+        return Ok(());
+    }
     protect().map_err(step("making the root read-only".into()))
 }
 
@@ -140,6 +144,9 @@ fn pick_up(setup: &Setup) -> Result<Parts, Failure> {
     for name in DEVICES {
         let path = Path::new("/dev").join(name);
         parts.devices.push((Path::new("dev").join(name), take(&path)?));
+    }
+    if setup.without.contains(&Defence::Root) {
+        parts.trees.push((PathBuf::from("host"), take(Path::new("/"))?));
     }
     for path in &setup.shown {
         let inside = path.strip_prefix("/").unwrap_or(path).to_path_buf();

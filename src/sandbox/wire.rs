@@ -19,6 +19,7 @@ use std::path::PathBuf;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::defence::Without;
 use super::{Exit, Limits};
 
 /// Bytes in front of a frame: two lengths.
@@ -35,6 +36,8 @@ pub(crate) struct Setup {
     pub(crate) shown: Vec<PathBuf>,
     /// The value of `PATH` inside.
     pub(crate) path: String,
+    /// Defences that a test has taken away.
+    pub(crate) without: Without,
 }
 
 /// The helper's answer to [`Setup`].

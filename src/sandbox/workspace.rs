@@ -248,16 +248,22 @@ fn is_file(stat: &Stat) -> bool {
 }
 
 /// Takes the tree out of the workspace at `root`: its shape and digests, not the contents. Nothing
-/// may run in it any more.
+/// may run in it any more. Links that lead out are refused where `links` are looked at, which only
+/// a test forgoes.
 ///
 /// # Errors
 /// When the workspace itself cannot be read; a single thing that cannot is refused.
-pub(crate) fn collect(root: BorrowedFd<'_>, limits: &Limits) -> io::Result<(Tree, Vec<String>)> {
+pub(crate) fn collect(
+    root: BorrowedFd<'_>,
+    limits: &Limits,
+    links: bool,
+) -> io::Result<(Tree, Vec<String>)> {
     let mut collector = Collector {
         entries: BTreeMap::new(),
         refused: Vec::new(),
         unnamed: 0,
         limits,
+        links,
         bytes: 0,
         names: 0,
         chunk: vec![0; CHUNK],
@@ -277,6 +283,7 @@ struct Collector<'a> {
     /// Refusals beyond those.
     unnamed: u64,
     limits: &'a Limits,
+    links: bool,
     bytes: u64,
     names: usize,
     chunk: Vec<u8>,
@@ -325,7 +332,7 @@ impl Collector<'_> {
             FileType::Symlink => {
                 let target = readlinkat(folder, name, Vec::new())?;
                 match target.to_str() {
-                    Ok(target) if stays_inside(path, target) => {
+                    Ok(target) if stays_inside(path, target) || !self.links => {
                         self.keep(path, Entry::Link(target.to_string()));
                     }
                     Ok(target) => self.refuse(path, &format!("a link to {}", shown(target))),

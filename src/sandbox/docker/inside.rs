@@ -15,9 +15,10 @@ use rustix::process::umask;
 
 use super::super::command::Surroundings;
 use super::super::confine::{self, Filters};
+use super::super::defence::Without;
 use super::super::init::{HOME, Init, Line, Senses};
-use super::super::kernel;
 use super::super::wire::{self, Failure, Order, Reply};
+use super::super::{kernel, landlock};
 
 /// The argument that makes the program the init of a container. Not for people.
 pub const CONTAINER_ARGUMENT: &str = "__sandbox-init";
@@ -73,6 +74,7 @@ fn settle(
     rustix::thread::set_name(c"init")?;
     let children = kernel::child_events()?;
     confine::give_up_privileges()?;
+    landlock::restrict()?;
     filters.install()?;
     let own = [("HOME", HOME), ("LANG", "C.UTF-8"), ("TZ", "UTC"), ("TERM", "dumb")];
     let mut env = vec![("PATH".to_string(), PATH.to_string())];
@@ -86,5 +88,5 @@ fn settle(
         output: limits.output,
         _third: third,
     };
-    Ok((around, Senses { children, counter, limits, files: 0 }))
+    Ok((around, Senses { children, counter, limits, files: 0, without: Without::new() }))
 }
