@@ -13,6 +13,7 @@ mod docker;
 mod lifetime;
 mod limits;
 mod machine;
+mod reach;
 mod workspaces;
 
 use std::path::Path;

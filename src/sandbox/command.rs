@@ -21,7 +21,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{OFlags, fcntl_setfl};
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
-use rustix::process::{Pid, Resource, Rlimit, WaitStatus, setrlimit, setsid};
+use rustix::process::{Pid, Resource, Rlimit, Signal, WaitStatus, setrlimit, setsid};
 use seccompiler::sock_filter;
 
 use super::spawn::{Start, spawn};
@@ -48,7 +48,7 @@ pub(crate) trait Ground {
     fn ended(&mut self) -> Option<WaitStatus>;
     /// Kills the main process and everything that came from it.
     fn kill(&mut self);
-    /// Readable when nobody waits for the command any more.
+    /// Readable when nobody wants the command to go on.
     fn leash(&self) -> Option<BorrowedFd<'_>> {
         None
     }
@@ -118,10 +118,10 @@ impl Ended {
     }
 }
 
-/// Runs a command to its end.
+/// Runs a command to its end, which comes by signal 9 when the leash is pulled.
 ///
 /// # Errors
-/// When the machinery fails, or with [`io::ErrorKind::Interrupted`] when the leash was pulled.
+/// When the machinery fails.
 pub(crate) fn run(
     job: &Job,
     workdir: &Path,
@@ -248,10 +248,10 @@ fn wait(
         let left = if killed.is_some() { None } else { left };
         let patience =
             if watching { Some(left.map_or(WATCH, |left| left.min(WATCH))) } else { left };
-        let leashed = streams.step(ground, patience)?;
+        let leashed = streams.step(ground, patience, killed.is_none())?;
         if leashed {
+            killed = Some(Exit::Signal(Signal::KILL.as_raw()));
             ground.kill();
-            return Err(io::ErrorKind::Interrupted.into());
         }
     }
 }
@@ -276,13 +276,19 @@ struct Streams {
 }
 
 impl Streams {
-    /// Waits until something happens and reads what came. Whether the leash was pulled.
-    fn step(&mut self, ground: &mut dyn Ground, patience: Option<Duration>) -> io::Result<bool> {
+    /// Waits until something happens and reads what came. Whether the leash was pulled, if that is
+    /// still of interest.
+    fn step(
+        &mut self,
+        ground: &mut dyn Ground,
+        patience: Option<Duration>,
+        leashed: bool,
+    ) -> io::Result<bool> {
         let patience = patience.map(|time| {
             time.try_into().unwrap_or(rustix::event::Timespec { tv_sec: i64::MAX, tv_nsec: 0 })
         });
         let events = ground.events();
-        let leash = ground.leash();
+        let leash = if leashed { ground.leash() } else { None };
         let mut polled = vec![PollFd::from_borrowed_fd(events, PollFlags::IN)];
         for fd in [
             leash,

@@ -275,8 +275,13 @@ pub(super) struct Line {
 /// Tells the program that the sandbox stands, and hands it the means to kill it.
 fn announce(control: &UnixStream) -> io::Result<()> {
     let pidfd = pidfd_open(getpid(), PidfdFlags::empty())?;
-    let bytes = wire::head(&Reply::Ready, 0)?;
-    let fds = [pidfd.as_fd()];
+    hand_over(control, &Reply::Ready, pidfd.as_fd())
+}
+
+/// Sends a reply with a descriptor attached. Refused where the line is no socket.
+fn hand_over(control: impl AsFd, reply: &Reply, fd: BorrowedFd<'_>) -> io::Result<()> {
+    let bytes = wire::head(reply, 0)?;
+    let fds = [fd];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut ancillary = SendAncillaryBuffer::new(&mut space);
     ancillary.push(SendAncillaryMessage::ScmRights(&fds));
@@ -301,6 +306,15 @@ impl Init {
     pub(super) fn new(control: Line, limits: Limits, around: Surroundings, senses: Senses) -> Init {
         let (filler, misfit, lingering) = (None, None, Vec::new());
         Init { control, limits, around, senses, filler, misfit, lingering }
+    }
+
+    /// Listens for commands. Whoever holds the socket accepts in this network namespace, wherever it
+    /// lives itself.
+    fn listen(&mut self, port: u16) -> io::Result<()> {
+        match std::net::TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, port)) {
+            Ok(listener) => hand_over(&self.control.output, &Reply::Done, listener.as_fd()),
+            Err(err) => self.say(&Reply::Refused(super::errno::of(&err).raw_os_error())),
+        }
     }
 
     /// Answers requests until the program closes the line.
@@ -353,6 +367,9 @@ impl Init {
                 }
                 self.run(&job, payload)
             }
+            // The command has ended in the meantime.
+            Request::Stop => Ok(()),
+            Request::Listen { port } => self.listen(port),
             Request::Read { path, limit } => match files::read(&placed(&path), limit) {
                 Ok(bytes) => wire::send(&self.control.output, &Reply::Done, &[&bytes]),
                 Err(errno) => self.say(&Reply::Refused(errno.raw_os_error())),
@@ -425,9 +442,8 @@ impl Init {
         };
         let workdir = placed(&job.workdir);
         match command::run(job, &workdir, stdin, &self.around, &mut yard) {
+            // When the program has gone away, telling it fails, and that is the end.
             Ok(ended) => self.tell(ended),
-            // The program has gone away.
-            Err(err) if err.kind() == io::ErrorKind::Interrupted => Err(err),
             Err(err) => self.say(&Reply::Broken(format!("running a command: {err}"))),
         }
     }

@@ -142,7 +142,11 @@ impl LocalSandbox {
         }
     }
 
-    async fn run(&mut self, command: &Command) -> Result<Outcome, SandboxError> {
+    async fn run(
+        &mut self,
+        command: &Command,
+        enough: BoxFuture<'_, ()>,
+    ) -> Result<Outcome, SandboxError> {
         let broken = |err: io::Error| SandboxError::Broken(format!("running a command: {err}"));
         let workdir = command.workdir.clone().unwrap_or_else(|| WORKSPACE.to_string());
         let placed = self.placed(&workdir);
@@ -154,15 +158,22 @@ impl LocalSandbox {
             report: command.report,
         };
         let stdin = input(&command.stdin).map_err(broken)?;
-        // Dropping our end, with this future, tells the thread that nobody waits any more.
-        let (leash, _hand) = io::pipe().map_err(broken)?;
+        // Dropping our end, at the latest with this future, tells the thread to make an end.
+        let (leash, hand) = io::pipe().map_err(broken)?;
         let around = Arc::clone(&self.around);
-        let work = tokio::task::spawn_blocking(move || {
+        let mut work = tokio::task::spawn_blocking(move || {
             let mut group = Group { leash: leash.into(), pidfd: None, main: None, status: None };
             let ended = command::run(&job, &placed, stdin, &around, &mut group);
             (ended, group.main)
         });
-        let (ended, main) = work.await.map_err(|err| broken(io::Error::other(err)))?;
+        let ended = tokio::select! {
+            ended = &mut work => ended,
+            () = enough => {
+                drop(hand);
+                work.await
+            }
+        };
+        let (ended, main) = ended.map_err(|err| broken(io::Error::other(err)))?;
         self.groups.extend(main);
         let ended = ended.map_err(broken)?;
         if let Some(pipe) = ended.lingering
@@ -294,7 +305,22 @@ impl Sandbox for LocalSandbox {
         &'a mut self,
         command: &'a Command,
     ) -> BoxFuture<'a, Result<Outcome, SandboxError>> {
-        Box::pin(self.run(command))
+        Box::pin(self.run(command, Box::pin(futures::future::pending())))
+    }
+
+    fn exec_until<'a>(
+        &'a mut self,
+        command: &'a Command,
+        enough: BoxFuture<'a, ()>,
+    ) -> BoxFuture<'a, Result<Outcome, SandboxError>> {
+        Box::pin(self.run(command, enough))
+    }
+
+    fn listen(&mut self, _port: u16) -> BoxFuture<'_, Result<std::net::TcpListener, SandboxError>> {
+        // The loopback interface is the machine's: a port of our own choice may be taken.
+        let listener = std::net::TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0));
+        let broken = |err| SandboxError::Broken(format!("listening: {err}"));
+        Box::pin(std::future::ready(listener.map_err(broken)))
     }
 
     fn read<'a>(

@@ -198,6 +198,28 @@ pub trait Sandbox: Send {
     fn exec<'a>(&'a mut self, command: &'a Command)
     -> BoxFuture<'a, Result<Outcome, SandboxError>>;
 
+    /// Runs a command to its end, or until `enough` is ready: its process tree is killed then, and it
+    /// ends by signal 9. A backend that cannot stop a command lets it go on to its own end.
+    fn exec_until<'a>(
+        &'a mut self,
+        command: &'a Command,
+        enough: BoxFuture<'a, ()>,
+    ) -> BoxFuture<'a, Result<Outcome, SandboxError>> {
+        drop(enough);
+        self.exec(command)
+    }
+
+    /// Listens inside, on 127.0.0.1: what commands connect to there is accepted by the program,
+    /// outside. So they reach the one thing that is offered to them and no network. A sandbox with
+    /// a network of its own listens on `port`; one that shares the machine's takes any port.
+    fn listen(&mut self, port: u16) -> BoxFuture<'_, Result<std::net::TcpListener, SandboxError>> {
+        let _ = port;
+        Box::pin(std::future::ready(Err(SandboxError::Unavailable {
+            what: "commands in this kind of sandbox cannot be listened to".to_string(),
+            help: "use `sandbox(\"process\")`".to_string(),
+        })))
+    }
+
     /// The bytes of a file; `path` is absolute, or relative to the workspace. At most `limit` bytes.
     fn read<'a>(
         &'a mut self,

@@ -16,7 +16,7 @@ use tokio::net::UnixStream;
 
 use super::cgroup::Cgroup;
 use super::launch::Helper;
-use super::talk::{PATIENCE, Refusal, Talk, within};
+use super::talk::{Line, PATIENCE, Refusal, Talk, within};
 use super::wire::{self, Reply};
 use super::{Closed, Command, FileError, Limits, Outcome, Sandbox, SandboxError};
 use crate::store::{Objects, Tree};
@@ -107,9 +107,24 @@ impl Sandbox for ProcessSandbox {
         &'a mut self,
         command: &'a Command,
     ) -> BoxFuture<'a, Result<Outcome, SandboxError>> {
+        self.exec_until(command, Box::pin(futures::future::pending()))
+    }
+
+    fn exec_until<'a>(
+        &'a mut self,
+        command: &'a Command,
+        enough: BoxFuture<'a, ()>,
+    ) -> BoxFuture<'a, Result<Outcome, SandboxError>> {
         Box::pin(async move {
-            let ended = self.talk.run(command).await;
+            let ended = self.talk.run(command, enough).await;
             self.explained(ended)
+        })
+    }
+
+    fn listen(&mut self, port: u16) -> BoxFuture<'_, Result<std::net::TcpListener, SandboxError>> {
+        Box::pin(async move {
+            let listening = self.talk.listen(port).await;
+            self.explained(listening)
         })
     }
 
@@ -152,8 +167,23 @@ fn has_ended(pidfd: &OwnedFd) -> bool {
 
 /// Waits for the first word of an init: that its sandbox stands, and the pidfd.
 async fn receive_ready(control: &UnixStream) -> io::Result<OwnedFd> {
+    match receive_with(control).await? {
+        (Reply::Ready, Some(pidfd)) => Ok(pidfd),
+        (Reply::Failed(failure), _) => Err(io::Error::other(Refusal(failure))),
+        _ => Err(io::Error::other("an init without a pidfd")),
+    }
+}
+
+impl Line for UnixStream {
+    fn receive_with(&mut self) -> BoxFuture<'_, io::Result<(Reply, Option<OwnedFd>)>> {
+        Box::pin(receive_with(self))
+    }
+}
+
+/// Waits for a reply without a payload, and takes the descriptor that is attached to it.
+async fn receive_with(control: &UnixStream) -> io::Result<(Reply, Option<OwnedFd>)> {
     let mut bytes = vec![0; 4096];
-    let mut pidfd = None;
+    let mut attached = None;
     let read = control.async_io(Interest::READABLE, || {
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
         let mut ancillary = RecvAncillaryBuffer::new(&mut space);
@@ -161,7 +191,7 @@ async fn receive_ready(control: &UnixStream) -> io::Result<OwnedFd> {
         let received = recvmsg(control, &mut slices, &mut ancillary, RecvFlags::CMSG_CLOEXEC)?;
         for message in ancillary.drain() {
             if let RecvAncillaryMessage::ScmRights(fds) = message {
-                pidfd = fds.last().or(pidfd.take());
+                attached = fds.last().or(attached.take());
             }
         }
         Ok(received.bytes)
@@ -172,9 +202,5 @@ async fn receive_ready(control: &UnixStream) -> io::Result<OwnedFd> {
         return Err(io::ErrorKind::UnexpectedEof.into());
     };
     wire::lengths(prefix)?;
-    match (wire::parse(json)?, pidfd) {
-        (Reply::Ready, Some(pidfd)) => Ok(pidfd),
-        (Reply::Failed(failure), _) => Err(io::Error::other(Refusal(failure))),
-        _ => Err(io::Error::other("an init without a pidfd")),
-    }
+    Ok((wire::parse(json)?, attached))
 }

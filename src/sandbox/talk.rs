@@ -5,9 +5,11 @@
 
 use std::collections::BTreeSet;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::BoxFuture;
 use rustix::io::Errno;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -29,9 +31,11 @@ const BATCH: u64 = 1 << 20;
 const MAX_PAYLOAD: u64 = 256 << 20;
 
 /// What the two sides speak over.
-pub(super) trait Line: AsyncRead + AsyncWrite + Send + Unpin {}
-
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Line for T {}
+pub(super) trait Line: AsyncRead + AsyncWrite + Send + Unpin {
+    /// Waits for a reply without a payload, and takes the descriptor that is attached to it, where
+    /// the line can carry one.
+    fn receive_with(&mut self) -> BoxFuture<'_, io::Result<(Reply, Option<OwnedFd>)>>;
+}
 
 /// A conversation: one request and one reply at a time.
 pub(super) struct Talk {
@@ -115,17 +119,38 @@ impl Talk {
         payload: &[u8],
         patience: Duration,
     ) -> Result<(Reply, Vec<u8>), SandboxError> {
+        self.ask_until(request, payload, patience, Box::pin(futures::future::pending())).await
+    }
+
+    /// The same; when `enough` is ready before the reply, the init is asked to stop.
+    async fn ask_until(
+        &mut self,
+        request: Request,
+        payload: &[u8],
+        patience: Duration,
+        enough: BoxFuture<'_, ()>,
+    ) -> Result<(Reply, Vec<u8>), SandboxError> {
         self.take_turn()?;
-        let control = &mut self.control;
+        let (mut from, mut to) = tokio::io::split(&mut self.control);
         let talk = async {
-            send(control, &request, &[payload]).await?;
-            let (reply, length) = receive::<Reply>(control).await?;
-            if length > MAX_PAYLOAD {
-                return Err(io::Error::other(format!("a reply of {length} bytes")));
+            send(&mut to, &request, &[payload]).await?;
+            let reply = async {
+                let (reply, length) = receive::<Reply>(&mut from).await?;
+                if length > MAX_PAYLOAD {
+                    return Err(io::Error::other(format!("a reply of {length} bytes")));
+                }
+                let mut payload = vec![0; length as usize];
+                from.read_exact(&mut payload).await?;
+                Ok((reply, payload))
+            };
+            tokio::pin!(reply);
+            tokio::select! {
+                biased;
+                reply = &mut reply => return reply,
+                () = enough => {}
             }
-            let mut payload = vec![0; length as usize];
-            control.read_exact(&mut payload).await?;
-            Ok((reply, payload))
+            send(&mut to, &Request::Stop, &[]).await?;
+            reply.await
         };
         let answer = within(patience, talk).await;
         self.busy = answer.is_err();
@@ -143,8 +168,35 @@ impl Talk {
         Ok(())
     }
 
-    /// Runs a command to its end.
-    pub(super) async fn run(&mut self, command: &Command) -> Result<Outcome, SandboxError> {
+    /// Has the init listen on a port inside, and takes the socket.
+    pub(super) async fn listen(
+        &mut self,
+        port: u16,
+    ) -> Result<std::net::TcpListener, SandboxError> {
+        self.take_turn()?;
+        let control = &mut self.control;
+        let talk = async {
+            send(control, &Request::Listen { port }, &[]).await?;
+            control.receive_with().await
+        };
+        let answer = within(PATIENCE, talk).await;
+        self.busy = answer.is_err();
+        match answer? {
+            (Reply::Done, Some(socket)) => Ok(socket.into()),
+            (Reply::Refused(number), _) => {
+                let why = io::Error::from_raw_os_error(number);
+                Err(SandboxError::Broken(format!("listening on port {port} inside: {why}")))
+            }
+            (reply, _) => Err(unexpected(&reply)),
+        }
+    }
+
+    /// Runs a command to its end, or until `enough` is ready.
+    pub(super) async fn run(
+        &mut self,
+        command: &Command,
+        enough: BoxFuture<'_, ()>,
+    ) -> Result<Outcome, SandboxError> {
         let job = Job {
             argv: command.argv.clone(),
             workdir: command.workdir.clone().unwrap_or_else(|| WORKSPACE.to_string()),
@@ -153,7 +205,7 @@ impl Talk {
             report: command.report,
         };
         let patience = Duration::from_millis(command.timeout_ms).saturating_add(GRACE);
-        match self.ask(Request::Run(job), &command.stdin, patience).await? {
+        match self.ask_until(Request::Run(job), &command.stdin, patience, enough).await? {
             (Reply::Ended { exit, dropped, output, report }, mut payload) => {
                 if output.checked_add(report) != Some(payload.len() as u64) {
                     return Err(SandboxError::Broken("an outcome of a wrong length".to_string()));

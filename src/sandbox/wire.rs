@@ -87,6 +87,10 @@ pub(crate) enum Request {
     Settle,
     /// Run a command; the payload is its standard input.
     Run(Job),
+    /// End the command that runs, if one still does. There is no reply but the command's.
+    Stop,
+    /// Listen on this port of 127.0.0.1; attached to the reply is the socket.
+    Listen { port: u16 },
     /// The first `limit` bytes of a file.
     Read { path: String, limit: u64 },
     /// Write the payload to a file.

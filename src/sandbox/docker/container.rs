@@ -198,8 +198,16 @@ impl Sandbox for Container {
         &'a mut self,
         command: &'a Command,
     ) -> BoxFuture<'a, Result<Outcome, SandboxError>> {
+        self.exec_until(command, Box::pin(futures::future::pending()))
+    }
+
+    fn exec_until<'a>(
+        &'a mut self,
+        command: &'a Command,
+        enough: BoxFuture<'a, ()>,
+    ) -> BoxFuture<'a, Result<Outcome, SandboxError>> {
         Box::pin(async move {
-            let ended = self.talk()?.run(command).await;
+            let ended = self.talk()?.run(command, enough).await;
             self.explained(ended)
         })
     }

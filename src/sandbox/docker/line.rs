@@ -1,12 +1,17 @@
 //! The standard streams of a container, as one stream in both directions.
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use bollard::container::{AttachContainerResults, LogOutput};
+use futures::future::BoxFuture;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::sandbox::talk::Line;
+use crate::sandbox::wire::Reply;
 
 /// Bytes kept of what a container says on standard error.
 const SAID: usize = 2000;
@@ -43,6 +48,12 @@ impl Said {
 impl Attached {
     pub(super) fn new(streams: AttachContainerResults, said: Said) -> Attached {
         Attached { streams, rest: Vec::new(), at: 0, said }
+    }
+}
+
+impl Line for Attached {
+    fn receive_with(&mut self) -> BoxFuture<'_, io::Result<(Reply, Option<OwnedFd>)>> {
+        Box::pin(async { Err(io::ErrorKind::Unsupported.into()) })
     }
 }
 
