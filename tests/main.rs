@@ -35,6 +35,7 @@ mod power;
 mod lsp;
 mod oracle;
 mod quickstart;
+mod recording;
 mod rooms;
 mod rows;
 mod run_log;

@@ -1,5 +1,6 @@
 //! Models: the one door through which every stage, judge and agent asks for text.
 
+pub mod endpoint;
 mod offline;
 mod recorded;
 mod remote;

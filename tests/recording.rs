@@ -1,0 +1,6 @@
+//! The recording endpoint: what agents can ask it, what it keeps, and who may speak.
+
+mod answers;
+mod client;
+mod sessions;
+mod transcript;
