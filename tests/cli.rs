@@ -126,6 +126,10 @@ fn every_example_runs() {
         let name = path.file_name().and_then(|name| name.to_str()).expect("a name");
         project.write(&format!("data/{name}"), &std::fs::read_to_string(&path).expect("text"));
     }
+    crate::project::copy(
+        &crate::project::checkout().join("examples/agents"),
+        &project.path("agents"),
+    );
     let mut count = 0;
     for example in examples {
         let path = example.expect("an example").path();

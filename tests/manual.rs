@@ -72,6 +72,7 @@ fn sources() -> MemorySources {
     }
     let errand = "{{ persona.name }} needs help. {{ feedback }}";
     sources
+        .file("agent/agent.py", "stand-in")
         .file("skills/one/SKILL.md", "stand-in")
         .file("prompts/rules.md", "stand-in")
         .file("data/words.txt", "stand-in")

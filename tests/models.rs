@@ -9,4 +9,4 @@ mod policies;
 mod readers;
 mod rollout;
 mod secrets;
-mod server;
+pub(crate) mod server;

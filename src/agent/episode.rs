@@ -252,6 +252,7 @@ impl Play {
             after: None,
             refused: Vec::new(),
             versions,
+            outside: None,
         }
     }
 }

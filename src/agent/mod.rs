@@ -19,6 +19,7 @@ mod contracts;
 mod episode;
 mod mistake;
 mod models;
+mod outside;
 mod schema;
 mod settings;
 mod solver;
@@ -31,6 +32,9 @@ pub use contract::{
 pub use contracts::{Defect, Prompts, SandboxTools};
 pub use episode::{Bounds, Episode, episode};
 pub use models::{Models, Opener, Registry, model_name};
+pub use outside::{
+    BadOutsider, Installed, OpenClaw, Outing, Outside, OutsideAgent, Outsider, outing,
+};
 pub use settings::{AgentSettings, BadSettings};
 pub use solver::{Solver, open_solver};
 pub use trajectory::{BadTrajectory, Ending, Trajectory};

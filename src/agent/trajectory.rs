@@ -11,6 +11,8 @@ use crate::lang::Value;
 use crate::model::{Message, Usage};
 use crate::store::Digest;
 
+use super::outside::Outside;
+
 /// How an episode ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -21,12 +23,15 @@ pub enum Ending {
     Answered,
     /// It used all its steps.
     MaxSteps,
-    /// An answer was longer than a step's tokens.
+    /// An answer was longer than a step's tokens, or all of them together than an agent from outside
+    /// may use.
     MaxTokens,
     /// The episode ran past its wall time.
     Timeout,
     /// The conversation no longer fits.
     Context,
+    /// The program of an agent from outside ended with an error of its own.
+    Failed,
     /// The model could not be asked: infrastructure, never a score.
     ModelError,
     /// The sandbox broke: infrastructure, never a score.
@@ -43,6 +48,7 @@ impl Ending {
             Ending::MaxTokens => "max_tokens",
             Ending::Timeout => "timeout",
             Ending::Context => "context",
+            Ending::Failed => "failed",
             Ending::ModelError => "model_error",
             Ending::SandboxError => "sandbox_error",
         }
@@ -84,6 +90,9 @@ pub struct Trajectory {
     pub refused: Vec<String>,
     /// Versions of what took part, by name.
     pub versions: BTreeMap<String, String>,
+    /// What else there is to say of an agent from outside.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outside: Option<Outside>,
 }
 
 /// Bytes that are not a trajectory.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::agent::Installed;
 use crate::engine::Operators;
 use crate::lang::{self, Diagnostic, Pipeline, Program, Severity, SourceMap, Sources};
 use crate::plan::Plan;
@@ -10,7 +11,7 @@ use crate::store::Objects;
 
 use super::arguments;
 use super::{Exit, Failure, print};
-use crate::project::Project;
+use crate::project::{AgentPlace, Project};
 
 /// A pipeline that was found good.
 pub(super) struct Loaded {
@@ -146,6 +147,11 @@ pub(super) fn unknown(what: &str, name: &str, names: &[&str]) -> String {
 
 /// Every operator, with the sandboxes and models that they act through.
 pub(super) fn operators(project: &Project, allow_unsandboxed: bool) -> Result<Operators, Failure> {
-    crate::operators::all(allow_unsandboxed, &project.settings.models)
+    let installed = |(name, agent): (&String, &AgentPlace)| Installed {
+        name: name.clone(),
+        path: project.root.join(&agent.path),
+    };
+    let installed = project.settings.agents.iter().map(installed).collect();
+    crate::operators::all(allow_unsandboxed, &project.settings.models, installed)
         .map_err(|err| Failure::work(err.to_string()))
 }

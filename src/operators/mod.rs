@@ -1,6 +1,7 @@
 //! What a stage can do: one file a family of operators. [`all`] puts them together with the
 //! sandboxes and models that they act through.
 
+pub mod blackbox;
 pub mod eval;
 pub mod exec;
 pub mod files;
@@ -18,20 +19,21 @@ pub mod workspace;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::agent::{Models, Registry};
+use crate::agent::{Installed, Models, Registry};
 use crate::engine::{Operator, Operators};
 use crate::model::Remote;
 use crate::project::ModelSettings;
 use crate::sandbox::{Backend, DockerBackend, LocalBackend, ProcessBackend, SandboxError};
 
 /// Every operator. `allow_unsandboxed` lets `sandbox("local")` be opened; `remote` are the models that
-/// the project reaches over the network.
+/// the project reaches over the network, `installed` the agents that stand on this machine.
 ///
 /// # Errors
 /// When this program cannot find its own file, which sandboxes start from.
 pub fn all(
     allow_unsandboxed: bool,
     remote: &BTreeMap<String, ModelSettings>,
+    installed: Vec<Installed>,
 ) -> Result<Operators, SandboxError> {
     let mut backends: Vec<Arc<dyn Backend>> =
         vec![Arc::new(ProcessBackend::current()?), Arc::new(DockerBackend::current())];
@@ -59,7 +61,12 @@ pub fn all(
         Arc::new(workspace::Mock::new(library)),
         Arc::new(rollout::ClawTools),
         Arc::new(rollout::SandboxTools),
-        Arc::new(rollout::Rollout::new(models.clone(), backends.clone())),
+        Arc::new(blackbox::BlackBox),
+        Arc::new(blackbox::OpenClawAgent),
+        Arc::new(
+            rollout::Rollout::new(models.clone(), showing(&installed, &backends)?)
+                .with_installed(installed),
+        ),
         Arc::new(verify::Grade::new(backends.clone())),
         Arc::new(train::Tiny),
         Arc::new(train::Sft),
@@ -71,4 +78,26 @@ pub fn all(
         Arc::new(llm::Llm::new(llm::Gives::Json, models)),
     ];
     Ok(Operators::new(operators.into_iter().chain(rows::all()).chain(files::all())))
+}
+
+/// The same sandboxes; those of namespaces also see where agents are installed. Only rollouts get
+/// these: nothing else has a use for them.
+fn showing(
+    installed: &[Installed],
+    backends: &place::Backends,
+) -> Result<place::Backends, SandboxError> {
+    // One that is not there is told to the rollout that asks for it, and to no other.
+    let there = installed.iter().filter(|agent| agent.path.is_dir());
+    let paths: Vec<_> = there.map(|agent| agent.path.clone()).collect();
+    if paths.is_empty() {
+        return Ok(backends.clone());
+    }
+    let process: Arc<dyn Backend> =
+        Arc::new(paths.into_iter().fold(ProcessBackend::current()?, ProcessBackend::show));
+    let others = backends.clone();
+    Ok(Arc::new(
+        move |name| {
+            if name == process.name() { Some(process.clone()) } else { others(name) }
+        },
+    ))
 }

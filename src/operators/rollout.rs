@@ -5,7 +5,8 @@ use std::sync::Arc;
 use futures::future::BoxFuture;
 
 use crate::agent::{
-    AgentSettings, Bounds, Episode, Models, Trajectory, contract, episode, model_name,
+    AgentSettings, Bounds, Contract, Episode, Installed, Models, Outing, OutsideAgent, Trajectory,
+    contract, episode, model_name, outing,
 };
 use crate::engine::{Args, Asks, CallError, Context, Kind, Operator, Pool, Spent};
 use crate::lang::Value;
@@ -149,16 +150,46 @@ impl Operator for SandboxTools {
 /// It is pure: the solver and checkpoints are functions of their arguments and of the seed, which is
 /// made from the call's key, and what a remote model said is kept in the run's journal and said again
 /// (see [`crate::model::Recorded`]). What an agent's commands take from outside (the date, the kernel's random numbers) is the
-/// agent's doing, and shows when the run is verified.
+/// agent's doing, and shows when the run is verified. So is all chance in the program of an agent from
+/// outside.
 pub struct Rollout {
     models: Arc<dyn Models>,
     backends: Backends,
+    installed: Vec<Installed>,
+}
+
+/// How the model acts.
+enum Acting {
+    /// With tools of ours.
+    Tools(&'static dyn Contract, AgentSettings),
+    /// Through a program that is not ours.
+    Outside(OutsideAgent),
+}
+
+impl Acting {
+    fn of(agent: &Value) -> Result<Acting, CallError> {
+        let unusable =
+            |err: &dyn std::fmt::Display| CallError::row(format!("`agent` cannot be used: {err}"));
+        if let Some(outside) = OutsideAgent::from_value(agent).map_err(|err| unusable(&err))? {
+            return Ok(Acting::Outside(outside));
+        }
+        let settings = AgentSettings::from_value(agent).map_err(|err| unusable(&err))?;
+        let tools = contract(&settings.contract).map_err(|err| CallError::row(err.to_string()))?;
+        Ok(Acting::Tools(tools, settings))
+    }
 }
 
 impl Rollout {
     /// With the models that can act and the sandboxes that they can act in.
     pub fn new(models: Arc<dyn Models>, backends: Backends) -> Rollout {
-        Rollout { models, backends }
+        Rollout { models, backends, installed: Vec::new() }
+    }
+
+    /// Also with the agents that are installed on this machine.
+    #[must_use]
+    pub fn with_installed(mut self, installed: Vec<Installed>) -> Rollout {
+        self.installed = installed;
+        self
     }
 
     async fn run(&self, args: &Args, context: &Context) -> Result<Value, CallError> {
@@ -175,9 +206,7 @@ impl Rollout {
         let name = model_name(model_value).ok_or_else(|| {
             CallError::row("`model` is neither a model nor a checkpoint with a name")
         })?;
-        let settings = AgentSettings::from_value(args.get("agent")?)
-            .map_err(|err| CallError::row(format!("`agent` cannot be used: {err}")))?;
-        let tools = contract(&settings.contract).map_err(|err| CallError::row(err.to_string()))?;
+        let acting = Acting::of(args.get("agent")?)?;
         let place = Place::of(args.get("sandbox")?, &self.backends)?;
 
         let objects = &*context.objects;
@@ -186,29 +215,54 @@ impl Rollout {
             .models
             .open(model_value, task, context)
             .map_err(|err| CallError::row(format!("cannot open the model `{name}`: {err}")))?;
-        let exec_ms = settings.exec_ms.min(place.time_ms.unwrap_or(u64::MAX));
-        let settings = AgentSettings { exec_ms, ..settings };
-        let plan = Episode {
-            contract: tools,
-            settings: &settings,
-            model,
-            model_name: name.clone(),
-            model_settings: model_value.to_json(),
-            temperature: model_value.get("temperature").and_then(Value::as_float).unwrap_or(0.0),
-            prompt,
-            before,
-            seed,
-        };
-
-        let bounds = Bounds::from_now(settings.time_ms, context.cancel.clone());
-        let limits = Limits { output: KEPT_OUTPUT, ..place.limits };
+        let temperature = model_value.get("temperature").and_then(Value::as_float);
+        let command_ms = place.time_ms.unwrap_or(u64::MAX);
+        let mut limits = Limits { output: KEPT_OUTPUT, ..place.limits };
+        if let Acting::Outside(agent) = &acting {
+            // Its program is one command; its processor time must not end it before its wall time.
+            let seconds = agent.time_ms.min(command_ms).div_ceil(1000);
+            limits.cpu_seconds = limits.cpu_seconds.max(seconds);
+        }
         let mut sandbox = place.backend.open(&before, objects, &limits).await.map_err(|err| {
             CallError::Infrastructure(format!(
                 "the `{}` sandbox of world {world_id} did not open: {err}",
                 place.backend.name()
             ))
         })?;
-        let played = episode(&plan, &mut *sandbox, &bounds).await;
+        let played = match acting {
+            Acting::Tools(contract, settings) => {
+                let bounds = Bounds::from_now(settings.time_ms, context.cancel.clone());
+                let exec_ms = settings.exec_ms.min(command_ms);
+                let plan = Episode {
+                    contract,
+                    settings: &AgentSettings { exec_ms, ..settings },
+                    model,
+                    model_name: name.clone(),
+                    model_settings: model_value.to_json(),
+                    temperature: temperature.unwrap_or(0.0),
+                    prompt,
+                    before,
+                    seed,
+                };
+                episode(&plan, &mut *sandbox, &bounds).await
+            }
+            Acting::Outside(agent) => {
+                let plan = Outing {
+                    time_ms: agent.time_ms.min(command_ms),
+                    agent: &agent,
+                    model,
+                    model_name: name.clone(),
+                    model_settings: model_value.to_json(),
+                    temperature,
+                    prompt,
+                    before,
+                    seed,
+                    objects,
+                    installed: &self.installed,
+                };
+                outing(&plan, &mut *sandbox, &context.cancel).await
+            }
+        };
         let Some((mut trajectory, fault)) = played else {
             return Err(CallError::Cancelled);
         };

@@ -37,6 +37,17 @@ pub struct Settings {
     /// The models that it reaches over the network, by the names that its programs give to `model`.
     #[serde(default)]
     pub models: BTreeMap<String, ModelSettings>,
+    /// The agents that are installed on this machine and that it lets act as they are.
+    #[serde(default)]
+    pub agents: BTreeMap<String, AgentPlace>,
+}
+
+/// `[agents.NAME]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AgentPlace {
+    /// The directory that it is installed in, which the sandboxes of rollouts see read-only.
+    pub path: PathBuf,
 }
 
 /// `[project]`.

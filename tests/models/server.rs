@@ -10,7 +10,7 @@ use serde_json::{Value as Json, json};
 
 /// What the server does on a connection, in order; then it closes it.
 #[derive(Clone)]
-pub(super) enum Step {
+pub(crate) enum Step {
     Send(Vec<u8>),
     Wait(Duration),
     /// Until the test opens the gate.
@@ -19,10 +19,10 @@ pub(super) enum Step {
 
 /// What it was asked.
 #[derive(Clone)]
-pub(super) struct Asked {
-    pub(super) head: String,
-    pub(super) body: Json,
-    pub(super) at: Instant,
+pub(crate) struct Asked {
+    pub(crate) head: String,
+    pub(crate) body: Json,
+    pub(crate) at: Instant,
 }
 
 /// Gets the number of the request, from 0, and its body.
@@ -38,13 +38,13 @@ struct Shared {
 }
 
 /// A server; it ends with the test.
-pub(super) struct Server {
-    pub(super) url: String,
+pub(crate) struct Server {
+    pub(crate) url: String,
     shared: Arc<Shared>,
 }
 
 impl Server {
-    pub(super) fn new(
+    pub(crate) fn new(
         handler: impl Fn(usize, &Json) -> Vec<Step> + Send + Sync + 'static,
     ) -> Server {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
@@ -72,24 +72,24 @@ impl Server {
     }
 
     /// The same answers for ever, the last one again and again.
-    pub(super) fn of(replies: Vec<Vec<Step>>) -> Server {
+    pub(crate) fn of(replies: Vec<Vec<Step>>) -> Server {
         Server::new(move |number, _| replies[number.min(replies.len() - 1)].clone())
     }
 
-    pub(super) fn asked(&self) -> Vec<Asked> {
+    pub(crate) fn asked(&self) -> Vec<Asked> {
         self.shared.asked.lock().unwrap().clone()
     }
 
-    pub(super) fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.asked().len()
     }
 
     /// The most requests that were under way at once.
-    pub(super) fn most(&self) -> usize {
+    pub(crate) fn most(&self) -> usize {
         self.shared.most.load(Ordering::SeqCst)
     }
 
-    pub(super) fn open_gate(&self) {
+    pub(crate) fn open_gate(&self) {
         self.shared.gate.store(true, Ordering::SeqCst);
     }
 }
@@ -152,11 +152,11 @@ impl Shared {
     }
 }
 
-pub(super) fn send(text: &str) -> Step {
+pub(crate) fn send(text: &str) -> Step {
     Step::Send(text.as_bytes().to_vec())
 }
 
-pub(super) fn wait(ms: u64) -> Step {
+pub(crate) fn wait(ms: u64) -> Step {
     Step::Wait(Duration::from_millis(ms))
 }
 
@@ -164,7 +164,7 @@ const STREAM: &str =
     "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n";
 
 /// A stream's head, and then these events.
-pub(super) fn stream(events: &[Json]) -> Vec<Step> {
+pub(crate) fn stream(events: &[Json]) -> Vec<Step> {
     let mut text = STREAM.to_string();
     for event in events {
         text.push_str(&format!("data: {event}\n\n"));
@@ -172,24 +172,24 @@ pub(super) fn stream(events: &[Json]) -> Vec<Step> {
     vec![send(&text)]
 }
 
-pub(super) fn delta(delta: Json) -> Json {
+pub(crate) fn delta(delta: Json) -> Json {
     json!({ "id": "x", "choices": [{ "index": 0, "delta": delta, "finish_reason": null }] })
 }
 
-pub(super) fn finish(why: &str) -> Json {
+pub(crate) fn finish(why: &str) -> Json {
     json!({ "choices": [{ "index": 0, "delta": {}, "finish_reason": why }] })
 }
 
-pub(super) fn usage(input: u64, output: u64) -> Json {
+pub(crate) fn usage(input: u64, output: u64) -> Json {
     json!({ "choices": [], "usage": { "prompt_tokens": input, "completion_tokens": output } })
 }
 
-pub(super) fn done() -> Step {
+pub(crate) fn done() -> Step {
     send("data: [DONE]\n\n")
 }
 
 /// A whole answer in words: 12 tokens read, 5 written.
-pub(super) fn says(text: &str) -> Vec<Step> {
+pub(crate) fn says(text: &str) -> Vec<Step> {
     let mut steps = stream(&[
         delta(json!({ "role": "assistant", "content": "" })),
         delta(json!({ "content": text })),
@@ -201,7 +201,7 @@ pub(super) fn says(text: &str) -> Vec<Step> {
 }
 
 /// An answer that calls one tool.
-pub(super) fn calls(id: &str, name: &str, arguments: &Json) -> Vec<Step> {
+pub(crate) fn calls(id: &str, name: &str, arguments: &Json) -> Vec<Step> {
     let function = json!({ "name": name, "arguments": arguments.to_string() });
     let call = json!({ "index": 0, "id": id, "type": "function", "function": function });
     let mut steps = stream(&[
@@ -213,7 +213,7 @@ pub(super) fn calls(id: &str, name: &str, arguments: &Json) -> Vec<Step> {
     steps
 }
 
-pub(super) fn status(line: &str, headers: &str, body: &str) -> Vec<Step> {
+pub(crate) fn status(line: &str, headers: &str, body: &str) -> Vec<Step> {
     let length = body.len();
     vec![send(&format!(
         "HTTP/1.1 {line}\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\

@@ -164,25 +164,51 @@ fn transcript(digest: &Digest, store: &dyn Objects) -> Result<String, Failure> {
         Failure::work(format!("trajectory {} cannot be read: {err}", digest.short()))
     })?;
     let mut out = String::new();
-    for message in &trajectory.messages {
-        match message {
-            Message::System { content } => say(&mut out, "system", content),
-            Message::User { content } => say(&mut out, "user", content),
-            Message::Assistant { content, reasoning, tool_calls } => {
-                if !reasoning.is_empty() {
-                    say(&mut out, "thinks", reasoning);
-                }
-                if !content.is_empty() {
-                    say(&mut out, "assistant", content);
-                }
-                for call in tool_calls {
-                    say(&mut out, &format!("calls {}", call.name), &call.arguments.to_string());
-                }
+    said(&mut out, &trajectory.messages);
+    if let Some(outside) = &trajectory.outside {
+        for branch in &outside.branches {
+            let title = format!("said beside it, {} messages", branch.messages.len());
+            heading(&mut out, &title);
+            // What it shares with the conversation above was told there.
+            let shared = branch.messages.iter().zip(&trajectory.messages);
+            let shared = shared.take_while(|(one, other)| one == other).count();
+            if shared > 0 {
+                out.push_str(&format!("(the first {shared} are the same)\n"));
             }
-            Message::Tool { content, .. } => say(&mut out, "result", content),
+            said(&mut out, &branch.messages[shared..]);
+        }
+        heading(&mut out, "the agent's program");
+        out.push_str(&format!("{} ended with {}\n", trajectory.contract, outside.exit));
+        if !outside.ignored.is_empty() {
+            let ignored = outside.ignored.join(", ");
+            out.push_str(&format!("asked for, and not passed on: {}\n", print::safe(&ignored)));
+        }
+        if !outside.output.trim().is_empty() {
+            say(&mut out, "printed", &outside.output);
         }
     }
     Ok(out)
+}
+
+fn said(out: &mut String, messages: &[Message]) {
+    for message in messages {
+        match message {
+            Message::System { content } => say(out, "system", content),
+            Message::User { content } => say(out, "user", content),
+            Message::Assistant { content, reasoning, tool_calls } => {
+                if !reasoning.is_empty() {
+                    say(out, "thinks", reasoning);
+                }
+                if !content.is_empty() {
+                    say(out, "assistant", content);
+                }
+                for call in tool_calls {
+                    say(out, &format!("calls {}", call.name), &call.arguments.to_string());
+                }
+            }
+            Message::Tool { content, .. } => say(out, "result", content),
+        }
+    }
 }
 
 fn say(out: &mut String, who: &str, text: &str) {
