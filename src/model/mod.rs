@@ -131,6 +131,17 @@ pub struct Usage {
     pub output: u64,
 }
 
+/// The tokens of an answer, as its server told them.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Tokens {
+    /// Their ids, as they were written; none when the server tells only how likely they were.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ids: Vec<u32>,
+    /// The natural logarithm of each one's probability when it was written.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub log_probs: Vec<f64>,
+}
+
 /// Why a model did not answer.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum ModelError {
@@ -168,4 +179,12 @@ impl From<ModelError> for CallError {
 pub trait Model: Send + Sync {
     /// Answers one request.
     fn answer<'a>(&'a self, request: &'a Request) -> BoxFuture<'a, Result<Answer, ModelError>>;
+
+    /// Answers one request, and tells the tokens of the answer where they are known.
+    fn answer_in_tokens<'a>(
+        &'a self,
+        request: &'a Request,
+    ) -> BoxFuture<'a, Result<(Answer, Option<Tokens>), ModelError>> {
+        Box::pin(async move { Ok((self.answer(request).await?, None)) })
+    }
 }

@@ -9,12 +9,13 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use futures::future::BoxFuture;
+use serde::{Deserialize, Serialize};
 
 use crate::engine::Journal;
 use crate::lang::Value;
 use crate::store::{Digest, KeyHasher};
 
-use super::{Answer, Model, ModelError, Request};
+use super::{Answer, Model, ModelError, Request, Tokens};
 
 /// What receipts of answers say in the place of an operator.
 const OPERATOR: &str = "model.answer";
@@ -27,13 +28,22 @@ pub struct Recorded {
     journal: Journal,
 }
 
+/// What is kept: an answer, and its tokens where they are known.
+#[derive(Serialize, Deserialize)]
+struct Kept {
+    #[serde(flatten)]
+    answer: Answer,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    tokens: Option<Tokens>,
+}
+
 impl Recorded {
     /// Keeps what `inner` answers in `journal`; `model` is the value that names it in the program.
     pub fn new(inner: Arc<dyn Model>, model: &Value, journal: Journal) -> Recorded {
         Recorded { inner, model: model.digest(), journal }
     }
 
-    async fn heard(&self, request: &Request) -> Result<Answer, ModelError> {
+    async fn heard(&self, request: &Request) -> Result<Kept, ModelError> {
         let asked = |json: serde_json::Result<Vec<u8>>| {
             json.map(|bytes| Digest::of(&bytes))
                 .map_err(|err| ModelError::Unavailable(format!("a request is no JSON: {err}")))
@@ -55,23 +65,34 @@ impl Recorded {
         let found = self.journal.find(&key).map_err(|err| broken("reading", &err))?;
         // An answer is kept as its JSON in a text: as a record its numbers might change their form.
         if let Some(Value::Str(text)) = &found
-            && let Ok(answer) = serde_json::from_str(text)
+            && let Ok(kept) = serde_json::from_str(text)
         {
-            return Ok(answer);
+            return Ok(kept);
         }
         let began = Instant::now();
-        let answer = self.inner.answer(request).await?;
-        let text = serde_json::to_string(&answer).map_err(|err| broken("keeping", &err))?;
+        let (answer, tokens) = self.inner.answer_in_tokens(request).await?;
+        let kept = Kept { answer, tokens };
+        let text = serde_json::to_string(&kept).map_err(|err| broken("keeping", &err))?;
         let took_ms = began.elapsed().as_millis() as u64;
         self.journal
             .keep(key, OPERATOR, parts, &Value::Str(text), took_ms)
             .map_err(|err| broken("keeping", &err))?;
-        Ok(answer)
+        Ok(kept)
     }
 }
 
 impl Model for Recorded {
     fn answer<'a>(&'a self, request: &'a Request) -> BoxFuture<'a, Result<Answer, ModelError>> {
-        Box::pin(self.heard(request))
+        Box::pin(async move { Ok(self.heard(request).await?.answer) })
+    }
+
+    fn answer_in_tokens<'a>(
+        &'a self,
+        request: &'a Request,
+    ) -> BoxFuture<'a, Result<(Answer, Option<Tokens>), ModelError>> {
+        Box::pin(async move {
+            let Kept { answer, tokens } = self.heard(request).await?;
+            Ok((answer, tokens))
+        })
     }
 }

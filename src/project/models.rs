@@ -42,6 +42,9 @@ pub struct ModelSettings {
     /// Whether temperature and seed are sent: some models take neither.
     #[serde(default = "yes")]
     pub sampling: bool,
+    /// Whether it is asked for the ids and log-probabilities of the tokens of its answers.
+    #[serde(default)]
+    pub token_ids: bool,
 }
 
 /// The language of an endpoint.
@@ -149,6 +152,9 @@ impl ModelSettings {
         }
         if !["max_tokens", "max_completion_tokens"].contains(&self.token_field.as_str()) {
             return Err("`token_field` is `max_tokens` or `max_completion_tokens`".to_string());
+        }
+        if self.provider == ProviderName::Anthropic && self.token_ids {
+            return Err("`token_ids` is for chat completions; messages do not tell them".into());
         }
         if self.provider == ProviderName::Anthropic && self.token_field != max_tokens() {
             return Err("`token_field` is for chat completions; messages have `max_tokens`".into());

@@ -2,7 +2,7 @@
 
 use serde_json::{Value as Json, json};
 
-use crate::models::server::{Server, calls, says, status};
+use crate::models::server::{Server, delta, done, finish, status, stream, usage};
 use crate::project::{Project, checkout, copy};
 
 /// Worlds, and what is done with the runs of an agent on them.
@@ -107,7 +107,10 @@ fn a_run_that_broke_off_hears_again_what_was_said() {
     }
     let project = project(&program(LOOP, r#"model("teacher")"#, 1, BOX));
     let toml = |url: &str| {
-        format!("[models.teacher]\nendpoint = \"{url}\"\nmodel = \"served\"\nretries = 0\n")
+        format!(
+            "[models.teacher]\nendpoint = \"{url}\"\nmodel = \"served\"\nretries = 0\n\
+             token_ids = true\n"
+        )
     };
     project.write("claw.toml", &toml("http://127.0.0.1:9"));
     project.ok(&["run", "main.claw", "--quiet", "--only", "tasks"]);
@@ -120,13 +123,23 @@ fn a_run_that_broke_off_hears_again_what_was_said() {
         if number == last {
             return status("503 Service Unavailable", "", "gone");
         }
-        match steps.get(turn) {
+        let said = match steps.get(turn) {
             Some(step) => {
-                let name = step["name"].as_str().expect("a name");
-                calls(&format!("call_{turn}"), name, &step["arguments"])
+                let arguments = step["arguments"].to_string();
+                let function = json!({ "name": step["name"], "arguments": arguments });
+                let call =
+                    json!({ "index": 0, "id": format!("call_{turn}"), "function": function });
+                json!({ "tool_calls": [call] })
             }
-            None => says(solution["answer"].as_str().unwrap_or("Done.")),
-        }
+            None => json!({ "content": solution["answer"].as_str().unwrap_or("Done.") }),
+        };
+        let mut piece = delta(said);
+        piece["choices"][0]["token_ids"] = json!([turn, 7]);
+        let each = |logprob: f64| json!({ "token": "x", "logprob": logprob, "bytes": null });
+        piece["choices"][0]["logprobs"] = json!({ "content": [each(-0.25), each(-1.5e-7)] });
+        let mut steps = stream(&[piece, finish("stop"), usage(20, 7)]);
+        steps.push(done());
+        steps
     });
     project.write("claw.toml", &toml(&server.url));
     let broken = project.claw(&["run", "main.claw", "--quiet"]);
@@ -139,9 +152,18 @@ fn a_run_that_broke_off_hears_again_what_was_said() {
     let grade = &rows(&project, "grades.jsonl")[0];
     assert_eq!(grade["reward"], json!(1.0), "{grade}");
     let run = &grade["run"];
-    assert_eq!(run["tokens_out"], json!(7 * last + 5), "{run}");
+    assert_eq!(run["tokens_out"], json!(7 * (last + 1)), "{run}");
     let asked = &server.asked()[last + 1].body;
     assert_eq!(asked["tools"].as_array().map(Vec::len), Some(3), "its own tools were offered");
+    assert_eq!((&asked["logprobs"], &asked["return_token_ids"]), (&json!(true), &json!(true)));
+    // Those of the answers that were heard again are there too.
+    let text = project.ok(&["show", "runs", "--row", "0", "trajectory"]);
+    let trajectory: Json = serde_json::from_str(&text).expect("JSON");
+    let turn = |turn: usize| {
+        ((1 + 2 * turn).to_string(), json!({ "ids": [turn, 7], "log_probs": [-0.25, -1.5e-7] }))
+    };
+    let expected: serde_json::Map<String, Json> = (0..=last).map(turn).collect();
+    assert_eq!(trajectory["outside"]["tokens"], Json::Object(expected));
 }
 
 #[test]

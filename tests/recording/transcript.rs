@@ -143,7 +143,7 @@ impl Session {
     fn record(&self, mangle: fn(&[Message]) -> Vec<Message>) -> Transcript {
         let mut transcript = Transcript::default();
         for (question, answer) in &self.asked {
-            transcript.record(&[], &mangle(question), answer);
+            transcript.record(&[], &mangle(question), answer, None);
         }
         transcript
     }
@@ -261,7 +261,11 @@ proptest! {
         let answers: Vec<usize> = (0..whole.len())
             .filter(|&at| matches!(whole[at], Message::Assistant { .. }))
             .collect();
-        prop_assert_eq!(branches, vec![Branch { tools: Vec::new(), messages: whole, own: answers }]);
+        let tokens = Default::default();
+        prop_assert_eq!(
+            branches,
+            vec![Branch { tools: Vec::new(), messages: whole, own: answers, tokens }]
+        );
     }
 }
 
@@ -287,8 +291,8 @@ fn other_tools_are_another_conversation() {
     session.begin();
     let (question, answer) = &session.asked[0];
     let mut transcript = Transcript::default();
-    transcript.record(&[], question, answer);
-    transcript.record(std::slice::from_ref(&tool), question, answer);
+    transcript.record(&[], question, answer, None);
+    transcript.record(std::slice::from_ref(&tool), question, answer, None);
     let branches = transcript.branches();
     assert_eq!(branches.len(), 2);
     assert_eq!((branches[0].tools.len(), branches[1].tools.as_slice()), (0, &[tool][..]));
@@ -312,11 +316,11 @@ fn the_main_branch_is_the_one_with_most_answers() {
         let mut question = history.clone();
         question.push(user(&format!("[it is {turn} o'clock]")));
         let said_now = answer(&format!("turn {turn}"));
-        transcript.record(&[], &question, &said_now);
+        transcript.record(&[], &question, &said_now, None);
         history.push(said(&said_now));
         history.push(user(&format!("result {turn}")));
     }
-    transcript.record(&[], &[user("A title for this?")], &answer("Work"));
+    transcript.record(&[], &[user("A title for this?")], &answer("Work"), None);
     let branches = transcript.branches();
     assert_eq!(branches.len(), 5);
     assert_eq!(Transcript::main(&branches), Some(3));

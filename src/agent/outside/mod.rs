@@ -18,13 +18,14 @@ mod outing;
 pub use openclaw::OpenClaw;
 pub use outing::{Outing, outing};
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use crate::lang::Value;
-use crate::model::ToolSchema;
 use crate::model::endpoint::{Allowance, Branch};
+use crate::model::{Tokens, ToolSchema};
 use crate::sandbox::WORKSPACE;
 use crate::store::Digest;
 
@@ -60,6 +61,9 @@ pub struct Outside {
     pub tools: Vec<ToolSchema>,
     /// Which messages of the conversation the model said to this agent; others it was told it had said.
     pub own: Vec<usize>,
+    /// The tokens of those messages, where the server behind told them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub tokens: BTreeMap<usize, Tokens>,
     /// What else the agent talked about with its model, in order.
     pub branches: Vec<Branch>,
     /// Settings that it asked for and that did not reach the model, by name.

@@ -194,6 +194,9 @@ fn ending(outcome: &Outcome, record: &Record) -> (Ending, Option<CallError>) {
         Some(Over::Unavailable(why)) => {
             return (Ending::ModelError, Some(CallError::Infrastructure(why.clone())));
         }
+        Some(Over::Offline(why)) => {
+            return (Ending::ModelError, Some(CallError::Offline(why.clone())));
+        }
         Some(Over::Budget(over)) => return (Ending::ModelError, Some(CallError::Budget(*over))),
         None => {}
     }
@@ -238,14 +241,15 @@ fn trajectory(
 ) -> Trajectory {
     let mut branches = record.transcript.branches();
     let main = Transcript::main(&branches).map(|main| branches.remove(main));
-    let (messages, tools, own) =
-        main.map(|main| (main.messages, main.tools, main.own)).unwrap_or_default();
+    let (messages, tools, own, tokens) =
+        main.map(|main| (main.messages, main.tools, main.own, main.tokens)).unwrap_or_default();
     let exit = outcome.as_ref().map(|outcome| told(&outcome.exit)).unwrap_or_default();
     let output = outcome.map(|outcome| tail(&outcome.output)).unwrap_or_default();
     let versions = BTreeMap::from([
         ("endpoint".to_string(), "1".to_string()),
         ("trajectory".to_string(), Trajectory::FORM.to_string()),
     ]);
+    let ignored = record.ignored;
     Trajectory {
         contract: outing.agent.contract(),
         model: outing.model_name.clone(),
@@ -258,7 +262,7 @@ fn trajectory(
         after: None,
         refused: Vec::new(),
         versions,
-        outside: Some(Outside { tools, own, branches, ignored: record.ignored, exit, output }),
+        outside: Some(Outside { tools, own, tokens, branches, ignored, exit, output }),
     }
 }
 

@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
 use crate::engine::OverBudget;
-use crate::model::{Answer, Finish, Message, Model, ModelError, Request, ToolSchema, Usage};
+use crate::model::{
+    Answer, Finish, Message, Model, ModelError, Request, Tokens, ToolSchema, Usage,
+};
 use crate::store::{Digest, KeyHasher};
 
 use super::chat::Asked;
@@ -36,6 +38,8 @@ pub enum Over {
     Unavailable(String),
     /// The stage may not spend what the next answer may cost.
     Budget(OverBudget),
+    /// Nobody may be asked, and the answer is not recorded.
+    Offline(String),
 }
 
 impl Over {
@@ -46,6 +50,7 @@ impl Over {
             Over::Tokens => "this session has used all its tokens".to_string(),
             Over::Unavailable(why) => format!("the model cannot be asked: {why}"),
             Over::Budget(over) => over.to_string(),
+            Over::Offline(why) => why.clone(),
         }
     }
 }
@@ -180,11 +185,12 @@ impl Session {
         settings.max_tokens = asked.max_tokens.map_or(most, |asked| asked.min(most));
         settings.seed = self.admit(asked, question)?;
         let mut place = Place { session: self, given: false };
-        match self.model.answer(&request).await {
-            Ok(answer) => self.told(asked, question, answer, place),
+        match self.model.answer_in_tokens(&request).await {
+            Ok(heard) => self.told(asked, question, heard, place),
             Err(ModelError::Unavailable(why)) => {
                 Err(self.end(&mut self.heard(), Over::Unavailable(why)))
             }
+            Err(ModelError::Offline(why)) => Err(self.end(&mut self.heard(), Over::Offline(why))),
             Err(ModelError::Budget(over)) => Err(self.end(&mut self.heard(), Over::Budget(over))),
             Err(ModelError::Refused { message, output }) => {
                 // It counts: an agent that asks the same for ever must come to an end.
@@ -225,7 +231,7 @@ impl Session {
         &self,
         asked: &Asked,
         question: Digest,
-        mut answer: Answer,
+        (mut answer, tokens): (Answer, Option<Tokens>),
         mut place: Place<'_>,
     ) -> Result<(Answer, usize), Refusal> {
         let mut heard = self.heard();
@@ -235,11 +241,12 @@ impl Session {
         if answer.finish == Finish::Context {
             return Err(too_long(&mut heard, self.allowance.context));
         }
-        cut(&mut answer, &asked.stop);
+        // Which tokens belong to the part in front of a stop text nobody tells.
+        let tokens = if cut(&mut answer, &asked.stop) { None } else { tokens };
         for call in &mut answer.tool_calls {
             call.id = own_id(&mut heard.ids, &call.id);
         }
-        heard.transcript.record(&asked.request.tools, &asked.request.messages, &answer);
+        heard.transcript.record(&asked.request.tools, &asked.request.messages, &answer, tokens);
         heard.too_long = false;
         heard.refused = None;
         let number = heard.transcript.answers();
@@ -284,14 +291,15 @@ fn question(request: &Request, asked: &Asked) -> Result<Digest, Refusal> {
     Ok(key.finish())
 }
 
-/// Ends an answer in front of the first of these texts.
-fn cut(answer: &mut Answer, stop: &[String]) {
+/// Ends an answer in front of the first of these texts. Whether one is in it.
+fn cut(answer: &mut Answer, stop: &[String]) -> bool {
     let ends = stop.iter().filter_map(|stop| answer.content.find(stop.as_str())).min();
     if let Some(end) = ends {
         answer.content.truncate(end);
         answer.tool_calls.clear();
         answer.finish = Finish::Stop;
     }
+    ends.is_some()
 }
 
 /// The id of a call, or another where the model gave none or gave it before: a result must name one

@@ -15,9 +15,11 @@
 //! with, or the last one when it went on with none: retries die out. Clients give calls other ids,
 //! write arguments anew and trim texts; none of that is a rewritten history.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Answer, Message, ToolCall, ToolSchema};
+use crate::model::{Answer, Message, Tokens, ToolCall, ToolSchema};
 
 /// The tree of a session.
 #[derive(Debug, Clone, Default)]
@@ -39,6 +41,8 @@ struct Node {
     said: Option<usize>,
     /// Tokens that the conversation held with it, where that is known.
     held: u64,
+    /// Its own tokens, where they are known.
+    tokens: Option<Tokens>,
 }
 
 /// One conversation from its beginning to an answer that nothing follows.
@@ -51,11 +55,20 @@ pub struct Branch {
     /// Which of the messages the model said in this session, and no earlier branch has: to learn from
     /// every branch is to learn every answer once.
     pub own: Vec<usize>,
+    /// The tokens of those messages, where the server behind told them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub tokens: BTreeMap<usize, Tokens>,
 }
 
 impl Transcript {
-    /// Records that the model gave `answer` to this conversation.
-    pub fn record(&mut self, tools: &[ToolSchema], conversation: &[Message], answer: &Answer) {
+    /// Records that the model gave `answer` to this conversation, in these tokens if they are known.
+    pub fn record(
+        &mut self,
+        tools: &[ToolSchema],
+        conversation: &[Message],
+        answer: &Answer,
+        tokens: Option<Tokens>,
+    ) {
         let (root, mut at) = self.walk(tools, conversation);
         let root = root.unwrap_or_else(|| {
             self.roots.push((tools.to_vec(), Vec::new()));
@@ -77,6 +90,7 @@ impl Transcript {
         if node.said.is_none() {
             // What the agent wrote in its name is now what it said, to the letter.
             node.message = said;
+            node.tokens = tokens;
         }
         node.said = Some(self.answers);
         node.held = answer.usage.input + answer.usage.output;
@@ -183,8 +197,8 @@ impl Transcript {
 
     fn grow(&mut self, root: usize, parent: Option<usize>, message: Message) -> usize {
         let place = self.nodes.len();
-        let (children, said, held) = (Vec::new(), None, 0);
-        self.nodes.push(Node { message, parent, root, children, said, held });
+        let (children, said, held, tokens) = (Vec::new(), None, 0, None);
+        self.nodes.push(Node { message, parent, root, children, said, held, tokens });
         match parent {
             Some(parent) => self.nodes[parent].children.push(place),
             None => self.roots[root].1.push(place),
@@ -219,7 +233,9 @@ impl Transcript {
             }
         }
         let messages = path.iter().map(|place| self.nodes[*place].message.clone()).collect();
-        Branch { tools: self.roots[self.nodes[end].root].0.clone(), messages, own }
+        let known = |index: &usize| Some((*index, self.nodes[path[*index]].tokens.clone()?));
+        let tokens = own.iter().filter_map(known).collect();
+        Branch { tools: self.roots[self.nodes[end].root].0.clone(), messages, own, tokens }
     }
 }
 

@@ -6,7 +6,7 @@ use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap};
 use reqwest::{Response, StatusCode};
 use tokio::time::{Instant, timeout, timeout_at};
 
-use crate::model::{Answer, Finish, ModelError, Usage};
+use crate::model::{Answer, Finish, ModelError, Tokens, Usage};
 use crate::project::ModelSettings;
 
 use super::Line;
@@ -36,6 +36,15 @@ pub(super) struct Attempt<'a> {
     pub(super) max_tokens: u32,
 }
 
+/// What an attempt gave.
+pub(super) struct Heard {
+    pub(super) answer: Answer,
+    /// Where the server tells it.
+    pub(super) usage: Option<Usage>,
+    /// Where the server tells them.
+    pub(super) tokens: Option<Tokens>,
+}
+
 /// An attempt that gave no answer.
 pub(super) struct Failed {
     pub(super) error: ModelError,
@@ -61,8 +70,8 @@ fn broken_off(why: String) -> Failed {
 }
 
 impl Attempt<'_> {
-    /// Asks; the answer comes with its usage, where the server tells it.
-    pub(super) async fn make(&self) -> Result<(Answer, Option<Usage>), Failed> {
+    /// Asks.
+    pub(super) async fn make(&self) -> Result<Heard, Failed> {
         let begins = Instant::now() + Duration::from_secs_f64(self.settings.first_byte_seconds);
         let late = || {
             let seconds = self.settings.first_byte_seconds;
@@ -92,7 +101,7 @@ impl Attempt<'_> {
         mut response: Response,
         begins: Instant,
         late: &(dyn Fn() -> Failed + Sync),
-    ) -> Result<(Answer, Option<Usage>), Failed> {
+    ) -> Result<Heard, Failed> {
         // Hidden first: a server may repeat what it was sent in any header.
         let kind = self.hidden(text_of(response.headers(), CONTENT_TYPE.as_str()));
         let kind = kind.to_ascii_lowercase();
@@ -171,7 +180,9 @@ impl Attempt<'_> {
         if read == 0 {
             return Err(lost("its answer is empty".to_string(), Later::Backoff));
         }
-        gathered.answer(&|text| self.hidden(text)).map_err(|error| Failed {
+        let tokens = gathered.tokens();
+        let heard = gathered.answer(&|text| self.hidden(text));
+        heard.map(|(answer, usage)| Heard { answer, usage, tokens }).map_err(|error| Failed {
             error,
             later: Later::Never,
             begun: true,
@@ -179,7 +190,7 @@ impl Attempt<'_> {
     }
 
     /// A body of an answer that is none.
-    fn wrong(&self, wrong: Wrong, begun: bool) -> Result<(Answer, Option<Usage>), Failed> {
+    fn wrong(&self, wrong: Wrong, begun: bool) -> Result<Heard, Failed> {
         match wrong {
             Wrong::Json(why) => {
                 Err(broken_off(format!("its answer is not what it should be: {why}")))
@@ -198,7 +209,7 @@ impl Attempt<'_> {
     }
 
     /// An answer whose status says that it is none.
-    async fn refused(&self, mut response: Response) -> Result<(Answer, Option<Usage>), Failed> {
+    async fn refused(&self, mut response: Response) -> Result<Heard, Failed> {
         let status = response.status();
         let after = retry_after(response.headers());
         let idle = Duration::from_secs_f64(self.settings.idle_seconds);
@@ -217,7 +228,7 @@ impl Attempt<'_> {
         status: StatusCode,
         said: Said,
         after: Option<Duration>,
-    ) -> Result<(Answer, Option<Usage>), Failed> {
+    ) -> Result<Heard, Failed> {
         let code = status.as_u16();
         let text: String = self
             .hidden(said.message.trim())
@@ -242,7 +253,7 @@ impl Attempt<'_> {
                     finish: Finish::Context,
                     usage: Usage::default(),
                 };
-                Ok((answer, Some(Usage::default())))
+                Ok(Heard { answer, usage: Some(Usage::default()), tokens: None })
             }
             // The request is at fault, and would be every time.
             400 | 413 | 422 => {

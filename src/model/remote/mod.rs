@@ -32,9 +32,9 @@ use crate::engine::{Budget, Context, Reservation};
 use crate::lang::Value;
 use crate::project::ModelSettings;
 
-use super::{Answer, Model, ModelError, Offline, Recorded, Request, Usage};
+use super::{Answer, Model, ModelError, Offline, Recorded, Request, Tokens, Usage};
 
-use attempt::{Attempt, Failed, Later};
+use attempt::{Attempt, Failed, Heard, Later};
 use pace::Pace;
 use provider::Provider;
 use secret::Secret;
@@ -125,7 +125,7 @@ impl Remote {
         &self,
         request: &Request,
         budget: Option<&Arc<Budget>>,
-    ) -> Result<Answer, ModelError> {
+    ) -> Result<(Answer, Option<Tokens>), ModelError> {
         let line = self.line()?;
         let body = line.provider.body(&self.settings, request);
         let reserved = match budget {
@@ -143,9 +143,9 @@ impl Remote {
                     max_tokens: request.settings.max_tokens,
                 };
                 match attempt.make().await {
-                    Ok((answer, usage)) => {
+                    Ok(Heard { answer, usage, tokens }) => {
                         self.settle(reserved, usage);
-                        return Ok(answer);
+                        return Ok((answer, tokens));
                     }
                     Err(failed) => failed,
                 }
@@ -241,6 +241,13 @@ struct Caller {
 
 impl Model for Caller {
     fn answer<'a>(&'a self, request: &'a Request) -> BoxFuture<'a, Result<Answer, ModelError>> {
+        Box::pin(async move { Ok(self.answer_in_tokens(request).await?.0) })
+    }
+
+    fn answer_in_tokens<'a>(
+        &'a self,
+        request: &'a Request,
+    ) -> BoxFuture<'a, Result<(Answer, Option<Tokens>), ModelError>> {
         Box::pin(self.remote.answer(request, self.budget.as_ref()))
     }
 }

@@ -5,7 +5,7 @@
 
 use serde_json::{Map, Value as Json, json};
 
-use crate::model::{Answer, Finish, Message, ModelError, Request, ToolCall, Usage};
+use crate::model::{Answer, Finish, Message, ModelError, Request, Tokens, ToolCall, Usage};
 use crate::project::ModelSettings;
 
 /// The bytes of a request. Its seed has 31 bits: more than that not every server takes.
@@ -19,6 +19,11 @@ pub(super) fn body(settings: &ModelSettings, request: &Request) -> Vec<u8> {
     if settings.sampling {
         body["temperature"] = json!(request.settings.temperature);
         body["seed"] = json!(request.settings.seed & 0x7fff_ffff);
+    }
+    if settings.token_ids {
+        body["logprobs"] = json!(true);
+        // vLLM's name for it; servers that do not know it pass over it.
+        body["return_token_ids"] = json!(true);
     }
     body[&settings.token_field] = json!(request.settings.max_tokens);
     if !request.tools.is_empty() {
@@ -124,6 +129,11 @@ pub(super) trait Reading: Send {
     /// Whether any of the answer itself came.
     fn has_begun(&self) -> bool;
 
+    /// The tokens of the answer so far, where the server tells them.
+    fn tokens(&self) -> Option<Tokens> {
+        None
+    }
+
     /// The answer, when the stream is over; every text goes through `hidden`. With its usage, where
     /// the server tells it.
     fn answer(
@@ -141,6 +151,7 @@ pub(super) struct Gathered {
     calls: Vec<Call>,
     finish: Option<String>,
     usage: Option<Usage>,
+    tokens: Tokens,
     begun: bool,
     done: bool,
 }
@@ -154,6 +165,17 @@ struct Call {
 }
 
 impl Gathered {
+    /// What a choice tells of its tokens.
+    fn weighed(&mut self, choice: &Json) {
+        let ids = choice.get("token_ids").and_then(Json::as_array).into_iter().flatten();
+        let ids = ids.filter_map(|id| u32::try_from(id.as_u64()?).ok());
+        self.tokens.ids.extend(ids);
+        let each = choice.get("logprobs").and_then(|logprobs| logprobs.get("content"));
+        let each = each.and_then(Json::as_array).into_iter().flatten();
+        let each = each.filter_map(|token| token.get("logprob")?.as_f64());
+        self.tokens.log_probs.extend(each);
+    }
+
     fn said(&mut self, said: &Map<String, Json>) {
         let text = |name: &str| said.get(name).and_then(Json::as_str).unwrap_or_default();
         match said.get("content") {
@@ -239,6 +261,7 @@ impl Reading for Gathered {
             {
                 self.said(said);
             }
+            self.weighed(choice);
             if let Some(finish) = choice.get("finish_reason").and_then(Json::as_str) {
                 self.finish = Some(finish.to_string());
             }
@@ -248,6 +271,10 @@ impl Reading for Gathered {
 
     fn is_done(&self) -> bool {
         self.done
+    }
+
+    fn tokens(&self) -> Option<Tokens> {
+        (self.tokens != Tokens::default()).then(|| self.tokens.clone())
     }
 
     fn has_begun(&self) -> bool {
