@@ -2,5 +2,6 @@
 
 mod answers;
 mod client;
+mod serve;
 mod sessions;
 mod transcript;

@@ -138,7 +138,9 @@ impl Trajectory {
     pub fn training_messages(&self) -> Vec<Message> {
         let is_answer = |message: &Message| matches!(message, Message::Assistant { .. });
         let mut messages = self.messages.clone();
+        // An agent from outside is ended between its answers, not in one.
         if self.ending == Ending::MaxTokens
+            && self.outside.is_none()
             && let Some(cut) = messages.iter().rposition(is_answer)
         {
             messages.truncate(cut);

@@ -128,6 +128,15 @@ Examples:
     Publish(Publish),
     /// Serve an editor: the language server, on standard input and output
     Lsp,
+    /// Let agents ask a model through an endpoint that keeps what is said
+    #[command(after_help = "\
+Examples:
+  claw serve teacher                              until Ctrl-C; prints its address and a key
+  claw serve teacher --sessions 4 --budget 2.50   four keys, and what they may cost together
+
+The endpoint speaks OpenAI's chat completions on 127.0.0.1, with events or without. What was said is
+written as one conversation a line: its tools, its messages, and which of them the model said.")]
+    Serve(super::serve::Serve),
     /// Look after the store: check it, make its index anew, say what takes room
     Store(super::store::Args),
     /// Throw away what no run that matters needs any more

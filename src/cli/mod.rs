@@ -24,6 +24,7 @@ mod run_names;
 mod runs;
 mod settled;
 mod sarif;
+mod serve;
 mod show;
 mod store;
 mod test;
@@ -132,6 +133,7 @@ pub fn main() -> ExitCode {
         Command::Test(args) => test::test(&args),
         Command::Plan(args) => plan::plan(&args),
         Command::Show(args) => show::show(&args),
+        Command::Serve(args) => serve::serve(&args),
         Command::Runs(args) => runs::runs(&args),
         Command::Diff(args) => diff::diff(&args),
         Command::Graph(args) => graph::graph(&args),

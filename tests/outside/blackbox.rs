@@ -91,6 +91,10 @@ fn an_agent_that_knows_nothing_of_claw_solves_its_tasks() {
     for part in ["1.000 (passed)", "calls ", "workspace after", "blackbox/1 ended with code 0"] {
         assert!(shown.contains(part), "{part}: {shown}");
     }
+    // Its token, its port and its answers are the same when it is repeated, and so is all of its run.
+    let runs = rows(&project, "runs.jsonl");
+    project.ok(&["run", "main.claw", "--quiet", "--refresh", "runs"]);
+    assert_eq!(rows(&project, "runs.jsonl"), runs);
     // What an agent of ours would have done with the same solution is the same work.
     let ours = project.path("ours.claw");
     std::fs::write(&ours, program("rollout.claw_tools(max_steps: 40)", SOLVER, 3, BOX)).unwrap();

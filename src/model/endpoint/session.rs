@@ -270,9 +270,13 @@ impl Drop for Place<'_> {
 
 fn too_long(heard: &mut Heard, context: u64) -> Refusal {
     heard.too_long = true;
+    // OpenAI's words, which clients look for.
+    let most = match context {
+        u64::MAX => "exceeded".to_string(),
+        tokens => format!("{tokens} tokens"),
+    };
     Refusal::Context(format!(
-        "This model's maximum context length is {context} tokens. Please reduce the length of the \
-         messages."
+        "This model's maximum context length is {most}. Please reduce the length of the messages."
     ))
 }
 
