@@ -48,6 +48,18 @@ output one
 );
 
 wrong!(
+    wrong_images,
+    r#"
+param none: Sandbox = sandbox("docker")
+param loose: Sandbox = sandbox("docker", image: "python:3.12", memory: 1GiB)
+param here: Sandbox = sandbox("process", image: "sha256:0101010101010101010101010101010101010101010101010101010101010101")
+param good: Sandbox = sandbox("docker", image: "a/b@sha256:0101010101010101010101010101010101010101010101010101010101010101")
+stage boxes = [1]
+output boxes
+"#
+);
+
+wrong!(
     wrong_unit,
     r#"
 use std/persona

@@ -31,10 +31,17 @@ async fn engine() -> (Docker, String) {
 async fn labelled(docker: &Docker, label: &str) -> Vec<(String, HashMap<String, String>)> {
     let filters: HashMap<_, _> = [("label", vec![label.to_string()])].into();
     let options = ListContainersOptionsBuilder::default().all(true).filters(&filters).build();
-    let found = docker.list_containers(Some(options)).await.expect("listed");
-    let named =
-        found.into_iter().map(|one| (one.id.expect("an id"), one.labels.unwrap_or_default()));
-    named.collect()
+    let mut found = docker.list_containers(Some(options.clone())).await;
+    // Podman has a state, on the way out, whose name Docker's interface does not know.
+    for _ in 0..600 {
+        if found.is_ok() {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        found = docker.list_containers(Some(options.clone())).await;
+    }
+    let found = found.expect("listed").into_iter();
+    found.map(|one| (one.id.expect("an id"), one.labels.unwrap_or_default())).collect()
 }
 
 async fn open_err(backend: &DockerBackend) -> SandboxError {

@@ -172,6 +172,7 @@ impl Checker<'_> {
             let slot = if place == 0 { name } else { slot.name };
             given.push((slot.to_string(), value));
         }
+        self.imaged(&given, span);
         Expr { kind: ExprKind::Builtin(name.to_string(), given), ty: returns, span }
     }
 
@@ -197,6 +198,27 @@ impl Checker<'_> {
         self.tell(
             Diagnostic::error("E0201", format!("`{name}` is out of range")).at(value.span, bad),
         );
+    }
+
+    /// A docker sandbox needs an image, and no other sandbox has one.
+    fn imaged(&mut self, given: &[(String, Expr)], span: Span) {
+        let find = |name: &str| given.iter().find(|(slot, _)| slot == name).map(|(_, expr)| expr);
+        let Some(ExprKind::Const(kind)) = find("sandbox").map(|expr| &expr.kind) else {
+            return;
+        };
+        match (kind.as_str(), find("image")) {
+            (Some("docker"), None) => self.tell(
+                Diagnostic::error("E0302", "the image of a docker sandbox is missing")
+                    .at(span, "which programs are in it?")
+                    .help("write sandbox(\"docker\", image: \"NAME@sha256:…\")"),
+            ),
+            (Some(kind), Some(image)) if kind != "docker" => self.tell(
+                Diagnostic::error("E0304", format!("a `{kind}` sandbox has no image"))
+                    .at(image.span, "it shows this machine's own programs")
+                    .help("leave `image` out, or write sandbox(\"docker\", image: …)"),
+            ),
+            _ => {}
+        }
     }
 
     /// An image stands in the keys of results, so its name must mean the same for ever.

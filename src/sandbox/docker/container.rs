@@ -24,6 +24,13 @@ use crate::store::{Objects, Tree};
 /// sandbox, it shares no memory with a helper.
 const OVERHEAD: u64 = 48 << 20;
 
+/// What a container is made from.
+pub(super) struct Plan {
+    pub(super) image: Image,
+    pub(super) program: Program,
+    pub(super) podman: bool,
+}
+
 /// A container that runs.
 pub(super) struct Container {
     docker: Docker,
@@ -49,12 +56,11 @@ impl Container {
     /// Makes a container for a workspace that will hold `tree`, starts it, and waits for its init.
     pub(super) async fn begin(
         docker: &Docker,
-        image: &Image,
-        program: &Program,
+        plan: &Plan,
         limits: &Limits,
         tree: &Tree,
     ) -> Result<Container, SandboxError> {
-        let body = body(image, program, limits, tree);
+        let body = body(plan, limits, tree);
         let made = docker.create_container(None::<CreateContainerOptions>, body).await;
         let id = made.map_err(broken("making a container"))?.id;
         let said = Said::default();
@@ -76,7 +82,7 @@ impl Container {
         })?;
         let line = Attached::new(streams, one.said.clone());
         let mut talk = Talk::new(Box::new(line), limits.clone(), tree);
-        let env = image.env.clone();
+        let env = plan.image.env.clone();
         let order = Order { limits: limits.clone(), counted: true, env };
         let stands = talk.order(&order).await;
         one.talk = Some(talk);
@@ -130,20 +136,23 @@ impl Container {
 }
 
 /// The container as the engine is asked for it: nothing is allowed that is not needed.
-fn body(image: &Image, program: &Program, limits: &Limits, tree: &Tree) -> ContainerCreateBody {
+fn body(plan: &Plan, limits: &Limits, tree: &Tree) -> ContainerCreateBody {
+    let Plan { image, program, podman } = plan;
     let memory = confine::whole_memory(limits)
         .saturating_add(tree.size())
         .saturating_add(OVERHEAD)
         .try_into()
         .unwrap_or(i64::MAX);
-    // The root of a tmpfs counts as one of its files. The engine's own default is `noexec`.
+    // The root of a tmpfs counts as one of its files. Podman cannot limit their number, knows no
+    // owner but the container's own user, and would fill it from the image.
     let count = limits.files.saturating_add(1);
-    let own = |mode: &str| {
-        let (size, user) = (limits.disk, INSIDE);
-        format!(
-            "rw,exec,nosuid,nodev,size={size},nr_inodes={count},mode={mode},uid={user},gid={user}"
-        )
+    let accent = match podman {
+        true => "U,notmpcopyup".to_string(),
+        false => format!("nr_inodes={count},uid={INSIDE},gid={INSIDE}"),
     };
+    // The engines' own default is `noexec`.
+    let size = limits.disk;
+    let own = |mode: &str| format!("rw,exec,nosuid,nodev,size={size},mode={mode},{accent}");
     let tmpfs = [(WORKSPACE, own("0755")), ("/tmp", own("1777"))];
     let text = |text: &str| Some(text.to_string());
     let host = HostConfig {

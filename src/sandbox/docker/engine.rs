@@ -67,6 +67,16 @@ pub(crate) async fn connect(address: &str) -> Result<Docker, SandboxError> {
     docker.map_err(silent)?.negotiate_version().await.map_err(silent)
 }
 
+/// Whether it is Podman, which speaks Docker's language with an accent.
+///
+/// # Errors
+/// When it does not say what it is.
+pub(super) async fn is_podman(docker: &Docker) -> Result<bool, SandboxError> {
+    let version = docker.version().await.map_err(broken("asking for its version"))?;
+    let parts = version.components.unwrap_or_default();
+    Ok(parts.iter().any(|part| part.name.contains("Podman")))
+}
+
 /// What the engine said, without the library's frame around it.
 pub(super) fn told(err: &Error) -> String {
     match err {

@@ -41,7 +41,7 @@ use super::workspace::verify;
 use super::{Backend, Limits, Sandbox, SandboxError};
 use crate::store::{Digest, Objects};
 
-use container::Container;
+use container::{Container, Plan};
 use image::{Image, Pinned};
 use program::Program;
 
@@ -74,6 +74,7 @@ struct Shared {
 #[derive(Clone)]
 struct Engine {
     docker: Docker,
+    podman: bool,
     program: Option<Program>,
     images: BTreeMap<Pinned, Image>,
 }
@@ -123,8 +124,8 @@ impl DockerBackend {
             .tree(workspace)
             .map_err(|err| SandboxError::Workspace(format!("cannot be read: {err}")))?;
         verify(&tree, limits).map_err(SandboxError::Workspace)?;
-        let (docker, program, image) = self.shared.ready(image).await?;
-        let mut one = Container::begin(&docker, &image, &program, limits, &tree).await?;
+        let (docker, plan) = self.shared.ready(image).await?;
+        let mut one = Container::begin(&docker, &plan, limits, &tree).await?;
         one.fill(&tree, objects).await?;
         Ok(one)
     }
@@ -132,13 +133,14 @@ impl DockerBackend {
 
 impl Shared {
     /// The engine with the program and the image on it. Asked for once.
-    async fn ready(&self, image: &Pinned) -> Result<(Docker, Program, Image), SandboxError> {
+    async fn ready(&self, image: &Pinned) -> Result<(Docker, Plan), SandboxError> {
         let mut known = self.engine.lock().await;
         if known.is_none() {
             let address = self.address.clone().map_or_else(engine::address, Ok)?;
             let docker = engine::connect(&address).await?;
             owner::remove_leftovers(&docker).await;
-            *known = Some(Engine { docker, program: None, images: BTreeMap::new() });
+            let podman = engine::is_podman(&docker).await?;
+            *known = Some(Engine { docker, podman, program: None, images: BTreeMap::new() });
         }
         let Some(engine) = known.as_mut() else {
             return Err(SandboxError::Broken("the engine went away".to_string()));
@@ -158,7 +160,7 @@ impl Shared {
                 engine.program.insert(program).clone()
             }
         };
-        Ok((engine.docker.clone(), program, found))
+        Ok((engine.docker.clone(), Plan { image: found, program, podman: engine.podman }))
     }
 }
 

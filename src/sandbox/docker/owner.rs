@@ -65,18 +65,21 @@ fn is_gone(label: &str) -> bool {
 /// Removes the containers of processes of this machine that are gone. What cannot be asked or
 /// removed is left for the next time.
 pub(super) async fn remove_leftovers(docker: &Docker) {
-    let label = format!("{HOME}={}", home());
-    let filters: HashMap<_, _> = [("label", vec![label])].into();
-    let options = ListContainersOptionsBuilder::default().all(true).filters(&filters).build();
-    let Ok(found) = docker.list_containers(Some(options)).await else {
-        return;
-    };
-    for container in found {
-        let labels = container.labels.unwrap_or_default();
-        if let (Some(id), Some(process)) = (&container.id, labels.get(PROCESS))
-            && is_gone(process)
-        {
-            remove(docker, id).await;
+    // One by one: Podman has a state, on the way out, whose name Docker's interface does not know,
+    // and a list with one of those cannot be read.
+    for state in ["created", "running", "paused", "exited"] {
+        let label = format!("{HOME}={}", home());
+        let filters: HashMap<_, _> =
+            [("label", vec![label]), ("status", vec![state.to_string()])].into();
+        let options = ListContainersOptionsBuilder::default().all(true).filters(&filters).build();
+        let found = docker.list_containers(Some(options)).await.unwrap_or_default();
+        for container in found {
+            let labels = container.labels.unwrap_or_default();
+            if let (Some(id), Some(process)) = (&container.id, labels.get(PROCESS))
+                && is_gone(process)
+            {
+                remove(docker, id).await;
+            }
         }
     }
 }
