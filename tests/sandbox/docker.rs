@@ -3,17 +3,19 @@
 use std::collections::{BTreeMap, HashMap};
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
+use std::sync::Arc;
 
 use bollard::models::{ContainerCreateBody, HostConfig};
 use bollard::query_parameters::{
     CreateContainerOptionsBuilder, ListContainersOptionsBuilder, RemoveContainerOptionsBuilder,
 };
 use bollard::{API_DEFAULT_VERSION, Docker};
-use claw::engine::{Args, Operator};
+use claw::engine::{Args, Context, Operator};
 use claw::lang::Value;
 use claw::operators::exec::{Exec, Gives};
-use claw::sandbox::{Backend, DockerBackend, Limits, SandboxError};
-use claw::store::{MemoryObjects, Objects, Tree};
+use claw::operators::place::Backends;
+use claw::sandbox::{Backend, DockerBackend, Limits, ProcessBackend, SandboxError};
+use claw::store::{Digest, MemoryObjects, Objects, Tree};
 
 use super::{HELPER, docker, is_alone, ok, open, sh};
 
@@ -200,7 +202,7 @@ async fn four_at_once_work_and_none_is_left() {
 
 #[test]
 fn the_image_is_a_part_of_what_a_command_reads() {
-    let exec = Exec::new(Gives::Done, std::sync::Arc::new(|_| None));
+    let exec = Exec::new(Gives::Done, Arc::new(|_| None));
     let reads = |sandbox: Value| {
         let args = [("command".to_string(), Value::str("true")), ("sandbox".to_string(), sandbox)];
         let reads = exec.reads(&Args(args.into()), &MemoryObjects::default()).expect("readable");
@@ -216,4 +218,37 @@ fn the_image_is_a_part_of_what_a_command_reads() {
     assert_ne!(first, plain);
     assert_ne!(first, reads(Value::record([kind("docker"), image("b")])));
     assert_eq!(first, reads(Value::record([kind("docker"), image("a"), ("time", Value::Int(5))])));
+}
+
+#[tokio::test]
+async fn a_stage_runs_in_the_image_that_it_names() {
+    let Some(_) = docker() else { return };
+    let address = std::env::var("CLAW_TEST_DOCKER").expect("set");
+    let image = std::env::var("CLAW_TEST_IMAGE").expect("set");
+    let engine: Arc<dyn Backend> = Arc::new(DockerBackend::at(HELPER, address));
+    let process: Arc<dyn Backend> = Arc::new(ProcessBackend::new(HELPER));
+    let backends: Backends = Arc::new(move |name| {
+        [&engine, &process].into_iter().find(|backend| backend.name() == name).cloned()
+    });
+    let exec = Exec::new(Gives::Done, backends);
+    let objects: Arc<dyn Objects> = Arc::new(MemoryObjects::default());
+    let run = async |kind: &str| {
+        let none = || Value::List(Vec::new());
+        let sandbox =
+            Value::record([("sandbox", Value::str(kind)), ("image", Value::str(image.as_str()))]);
+        let args = [
+            ("command", Value::str("ls -d /claw")),
+            ("stdin", Value::str("")),
+            ("inputs", none()),
+            ("folders", none()),
+            ("outputs", none()),
+            ("sandbox", sandbox),
+        ];
+        let args = Args(args.map(|(name, value)| (name.to_string(), value)).into());
+        exec.call(&args, &Context::quiet(objects.clone(), Digest::of(b"a key"))).await
+    };
+    let done = run("docker").await.expect("it runs");
+    assert_eq!(done.get("printed").and_then(Value::as_str), Some("/claw\n"));
+    let err = run("process").await.expect_err("no image").to_string();
+    assert!(err.contains("a sandbox `process` has no image"), "{err}");
 }
