@@ -8,6 +8,7 @@
 
 #![allow(clippy::disallowed_methods, reason = "tests look at the machine and the clock")]
 
+mod background;
 mod behaviour;
 mod containment;
 mod docker;

@@ -52,12 +52,13 @@ pub(crate) trait Ground {
     fn leash(&self) -> Option<BorrowedFd<'_>> {
         None
     }
-    /// Output of earlier commands that processes in the background still write to.
-    fn lingering(&self) -> &[OwnedFd] {
-        &[]
+    /// Adds what else is to be looked after meanwhile: commands that go on in the background, and
+    /// output that processes which earlier ones left behind still write to.
+    fn watch<'a>(&'a self, polled: &mut Vec<PollFd<'a>>) {
+        let _ = polled;
     }
-    /// Reads from those and throws away what comes, so that nobody waits for room in a pipe.
-    fn empty_lingering(&mut self) {}
+    /// Looks after that, so that nobody waits for room in a pipe.
+    fn tend(&mut self) {}
     /// Whether [`Ground::over_memory`] must be asked while a command runs.
     fn watches_memory(&self) -> bool {
         false
@@ -129,12 +130,59 @@ pub(crate) fn run(
     around: &Surroundings,
     ground: &mut dyn Ground,
 ) -> io::Result<Ended> {
+    let begun = match begin(job, workdir, stdin, around, ground)? {
+        Ok(begun) => begun,
+        Err(ended) => return Ok(ended),
+    };
+    let deadline = Instant::now().checked_add(Duration::from_millis(job.timeout_ms));
+    let mut streams = Streams {
+        output: Some(begun.output),
+        report: begun.report,
+        kept: Tail::of(around.output),
+        told: Vec::new(),
+        chunk: vec![0; CHUNK],
+    };
+    let (status, killed) = wait(&mut streams, deadline, ground)?;
+    streams.drain()?;
+    let exit = match killed {
+        Some(exit) => exit,
+        None => natural(status, ground.memory_kills() > begun.kills),
+    };
+    Ok(Ended {
+        exit,
+        output: streams.kept.bytes.into(),
+        dropped: streams.kept.dropped,
+        report: streams.told,
+        lingering: streams.output,
+    })
+}
+
+/// A command that has just started.
+pub(crate) struct Begun {
+    /// Its main process.
+    pub(crate) main: Pid,
+    /// What it prints; does not block.
+    pub(crate) output: OwnedFd,
+    /// What it writes to descriptor 3.
+    report: Option<OwnedFd>,
+    /// [`Ground::memory_kills`] just before.
+    pub(crate) kills: u64,
+}
+
+/// Starts a command; that it cannot start is its own fault, and told as its end.
+pub(crate) fn begin(
+    job: &Job,
+    workdir: &Path,
+    stdin: OwnedFd,
+    around: &Surroundings,
+    ground: &mut dyn Ground,
+) -> io::Result<Result<Begun, Ended>> {
     let Some(program) = job.argv.first() else {
-        return Ok(Ended::unstarted("a command without a name", Errno::NOENT));
+        return Ok(Err(Ended::unstarted("a command without a name", Errno::NOENT)));
     };
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     if let Err(errno) = rustix::fs::open(workdir, flags, rustix::fs::Mode::empty()) {
-        return Ok(Ended::unstarted(&format!("in `{}`", job.workdir), errno));
+        return Ok(Err(Ended::unstarted(&format!("in `{}`", job.workdir), errno)));
     }
     let (output, output_end) = reading_pipe()?;
     let report = if job.report { Some(reading_pipe()?) } else { None };
@@ -159,33 +207,14 @@ pub(crate) fn run(
     let kills = ground.memory_kills();
     let main = match spawn(start) {
         Ok(main) => main,
-        Err(err) => return Ok(Ended::unstarted(&format!("`{program}`"), errno::of(&err))),
+        Err(err) => {
+            return Ok(Err(Ended::unstarted(&format!("`{program}`"), errno::of(&err))));
+        }
     };
     // Only the process holds the ends that it writes to.
     drop(report_end);
     ground.started(main)?;
-
-    let deadline = Instant::now().checked_add(Duration::from_millis(job.timeout_ms));
-    let mut streams = Streams {
-        output: Some(output),
-        report,
-        kept: Tail { bytes: VecDeque::new(), limit: around.output, dropped: 0 },
-        told: Vec::new(),
-        chunk: vec![0; CHUNK],
-    };
-    let (status, killed) = wait(&mut streams, deadline, ground)?;
-    streams.drain()?;
-    let exit = match killed {
-        Some(exit) => exit,
-        None => natural(status, ground.memory_kills() > kills),
-    };
-    Ok(Ended {
-        exit,
-        output: streams.kept.bytes.into(),
-        dropped: streams.kept.dropped,
-        report: streams.told,
-        lingering: streams.output,
-    })
+    Ok(Ok(Begun { main, output, report, kills }))
 }
 
 /// A pipe whose reading end does not block.
@@ -258,7 +287,7 @@ fn wait(
 
 /// How a command ended that nobody killed. A shell that lives on after the kernel has killed what
 /// it ran for its memory, and then fails, has failed for that reason.
-fn natural(status: WaitStatus, memory_kill: bool) -> Exit {
+pub(crate) fn natural(status: WaitStatus, memory_kill: bool) -> Exit {
     let exit = match (status.exit_status(), status.terminating_signal()) {
         (Some(code), _) => Exit::Code(code),
         (None, signal) => Exit::Signal(signal.unwrap_or_default()),
@@ -301,7 +330,7 @@ impl Streams {
             polled.push(PollFd::from_borrowed_fd(fd, PollFlags::IN));
         }
         let own = polled.len();
-        polled.extend(ground.lingering().iter().map(|pipe| PollFd::new(pipe, PollFlags::IN)));
+        ground.watch(&mut polled);
         match poll(&mut polled, patience.as_ref()) {
             Err(Errno::INTR) => return Ok(false),
             other => other?,
@@ -312,7 +341,7 @@ impl Streams {
         let output = self.output.is_some() && ready.next().unwrap_or(false);
         let report = self.report.is_some() && ready.next().unwrap_or(false);
         if others {
-            ground.empty_lingering();
+            ground.tend();
         }
         if output {
             self.read_output()?;
@@ -401,14 +430,42 @@ fn read_some(pipe: &OwnedFd, chunk: &mut [u8]) -> io::Result<Option<usize>> {
     }
 }
 
+/// Reads from a pipe into a tail until nothing is there for now, or as much as a pipe holds has been
+/// read. Whether everybody has closed the pipe.
+pub(crate) fn read_into(pipe: &OwnedFd, tail: &mut Tail) -> io::Result<bool> {
+    let mut chunk = [0; 16 << 10];
+    let mut left = CHUNK;
+    while left > 0 {
+        match read_some(pipe, &mut chunk)? {
+            None => return Ok(false),
+            Some(0) => return Ok(true),
+            Some(count) => {
+                tail.push(&chunk[..count]);
+                left = left.saturating_sub(count);
+            }
+        }
+    }
+    Ok(false)
+}
+
 /// The end of something long.
-struct Tail {
+pub(crate) struct Tail {
     bytes: VecDeque<u8>,
     limit: usize,
     dropped: u64,
 }
 
 impl Tail {
+    /// An empty one that keeps so many bytes.
+    pub(crate) fn of(limit: usize) -> Tail {
+        Tail { bytes: VecDeque::new(), limit, dropped: 0 }
+    }
+
+    /// What it holds and how much it has dropped; it is empty after that.
+    pub(crate) fn take(&mut self) -> (Vec<u8>, u64) {
+        (std::mem::take(&mut self.bytes).into(), std::mem::take(&mut self.dropped))
+    }
+
     fn push(&mut self, bytes: &[u8]) {
         let kept = &bytes[bytes.len().saturating_sub(self.limit)..];
         let excess = (self.bytes.len() + kept.len()).saturating_sub(self.limit);
@@ -424,7 +481,7 @@ mod tests {
 
     #[test]
     fn a_tail_keeps_the_end_and_counts_the_rest() {
-        let mut tail = Tail { bytes: VecDeque::new(), limit: 5, dropped: 0 };
+        let mut tail = Tail::of(5);
         for part in ["ab", "", "cdef", "0123456789", "x"] {
             tail.push(part.as_bytes());
         }

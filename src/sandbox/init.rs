@@ -14,6 +14,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{MemfdFlags, Mode, OFlags, memfd_create};
@@ -34,6 +35,7 @@ use super::command::{self, Ended, Ground, Surroundings};
 use super::confine::{self, Filters};
 use super::defence::{Defence, Without};
 use super::helper::{INSIDE, map_self};
+use super::jobs::{self, Jobs, Word};
 use super::processes;
 use super::root::ROOT;
 use super::wire::{self, Failure, Item, Job, Order, Reply, Request, Setup, Wanted};
@@ -59,7 +61,9 @@ pub(super) fn namespaces(without: &Without) -> u64 {
 /// caches and histories do not become part of a result.
 pub(super) const HOME: &str = "/tmp/home";
 /// How often the memory of what was left in the background is looked at.
-const GLANCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
+const GLANCE: Duration = Duration::from_millis(100);
+/// And how often while somebody waits for a command.
+const CLOSE_GLANCE: Duration = Duration::from_millis(20);
 
 /// Becomes the init of a sandbox.
 pub(super) fn run(
@@ -263,6 +267,18 @@ impl Senses {
         let allowed = confine::memory_beside(&self.limits, files.saturating_sub(self.files));
         processes::hold_more_than(allowed)
     }
+
+    /// How often the kernel has killed a process of the control group for its memory.
+    fn memory_kills(&self) -> u64 {
+        let Some(counter) = &self.counter else {
+            return 0;
+        };
+        let mut text = [0; 4096];
+        let count = counter.read_at(&mut text, 0).unwrap_or(0);
+        let text = String::from_utf8_lossy(&text[..count]);
+        let line = text.lines().find_map(|line| line.strip_prefix("oom_kill "));
+        line.and_then(|number| number.trim().parse().ok()).unwrap_or(0)
+    }
 }
 
 /// The line to the program: both ends of a socket, or the pipes that are the standard input and
@@ -299,13 +315,15 @@ pub(super) struct Init {
     misfit: Option<String>,
     /// Output that processes in the background still write to, and nobody reads any more.
     lingering: Vec<OwnedFd>,
+    /// Commands that go on while others run.
+    jobs: Jobs,
 }
 
 impl Init {
     /// An init that has built its sandbox.
     pub(super) fn new(control: Line, limits: Limits, around: Surroundings, senses: Senses) -> Init {
-        let (filler, misfit, lingering) = (None, None, Vec::new());
-        Init { control, limits, around, senses, filler, misfit, lingering }
+        let (filler, misfit, lingering, jobs) = (None, None, Vec::new(), Jobs::default());
+        Init { control, limits, around, senses, filler, misfit, lingering, jobs }
     }
 
     /// Listens for commands. Whoever holds the socket accepts in this network namespace, wherever it
@@ -320,7 +338,7 @@ impl Init {
     /// Answers requests until the program closes the line.
     pub(super) fn serve(&mut self) -> io::Result<()> {
         loop {
-            if !self.idle()? {
+            if !self.idle(None)? {
                 continue;
             }
             let Some((request, payload)) = wire::receive::<Request>(&self.control.input)? else {
@@ -330,31 +348,70 @@ impl Init {
         }
     }
 
-    /// Waits for something to do: buries the dead, empties lingering pipes. Whether a request came.
-    fn idle(&mut self) -> io::Result<bool> {
+    /// Waits for something to do, at most so long: buries the dead, empties lingering pipes, looks
+    /// after what goes on in the background. Whether a request came.
+    fn idle(&mut self, patience: Option<Duration>) -> io::Result<bool> {
         let mut polled = vec![
             PollFd::from_borrowed_fd(self.control.input.as_fd(), PollFlags::IN),
             PollFd::from_borrowed_fd(self.senses.children.as_fd(), PollFlags::IN),
         ];
         polled.extend(self.lingering.iter().map(|pipe| PollFd::new(pipe, PollFlags::IN)));
+        self.jobs.watch(&mut polled);
         // Where no control group does, we look after what is in the background.
         let watching = self.senses.watches_memory() && processes::any();
-        match poll(&mut polled, watching.then_some(&GLANCE)) {
+        let glance = if patience.is_some() { CLOSE_GLANCE } else { GLANCE };
+        let reasons = [patience, self.jobs.soonest(), watching.then_some(glance)];
+        let patience = reasons.into_iter().flatten().min();
+        let patience = patience.and_then(|patience| Timespec::try_from(patience).ok());
+        match poll(&mut polled, patience.as_ref()) {
             Err(Errno::INTR) => return Ok(false),
             other => other?,
         };
-        if watching && self.senses.over_memory() {
-            processes::kill_all();
-        }
         let ready: Vec<bool> = polled.iter().map(|fd| !fd.revents().is_empty()).collect();
         drop(polled);
+        if watching && self.senses.over_memory() {
+            self.relieve();
+        }
         if ready[1] {
-            bury(&self.senses.children, None);
+            let (senses, jobs) = (&self.senses, &mut self.jobs);
+            bury(senses, &mut |pid, status| jobs.note(pid, status, senses.memory_kills()));
         }
         if ready[2..].contains(&true) {
             command::empty(&mut self.lingering);
+            self.jobs.tend(&mut self.lingering);
+        }
+        while let Some((number, main)) = self.jobs.overdue() {
+            self.kill(number, main);
         }
         Ok(ready[0])
+    }
+
+    /// Ends what holds too much memory: the youngest command in the background, and everything when
+    /// that was not to blame.
+    fn relieve(&mut self) {
+        if let Some((number, main)) = self.jobs.youngest() {
+            self.kill(number, main);
+            if !self.senses.over_memory() {
+                return;
+            }
+        }
+        processes::kill_all();
+    }
+
+    /// Kills a command in the background and what came from it.
+    fn kill(&mut self, number: u32, main: Pid) {
+        let mut dead = Vec::new();
+        let senses = &self.senses;
+        let mut burying = || bury(senses, &mut |pid, status| dead.push((pid, status)));
+        if self.jobs.any_beside(Some(number)) {
+            processes::kill_tree(main, &mut burying);
+        } else {
+            processes::kill_since(main, &mut burying);
+        }
+        for (pid, status) in dead {
+            self.jobs.note(pid, status, senses.memory_kills());
+        }
+        self.jobs.tend(&mut self.lingering);
     }
 
     fn answer(&mut self, request: Request, payload: u64) -> io::Result<()> {
@@ -370,6 +427,27 @@ impl Init {
             // The command has ended in the meantime.
             Request::Stop => Ok(()),
             Request::Listen { port } => self.listen(port),
+            Request::Start { job, wait_ms, timeout_ms, open_input } => {
+                self.start(&job, wait_ms, timeout_ms, open_input)
+            }
+            Request::Hear { number, wait_ms } => {
+                self.attend(number, wait_ms)?;
+                self.tell_job(number)
+            }
+            Request::Feed { number, close } => {
+                let mut bytes = Vec::new();
+                (&self.control.input).take(payload).read_to_end(&mut bytes)?;
+                match self.jobs.feed(number, &bytes, close) {
+                    Ok(()) => self.say(&Reply::Done),
+                    Err(errno) => self.say(&Reply::Refused(errno.raw_os_error())),
+                }
+            }
+            Request::Kill { number } => {
+                if let Some(main) = self.jobs.main_of(number) {
+                    self.kill(number, main);
+                }
+                self.say(&Reply::Done)
+            }
             Request::Read { path, limit } => match files::read(&placed(&path), limit) {
                 Ok(bytes) => wire::send(&self.control.output, &Reply::Done, &[&bytes]),
                 Err(errno) => self.say(&Reply::Refused(errno.raw_os_error())),
@@ -437,6 +515,7 @@ impl Init {
             senses: &self.senses,
             control: self.control.input.as_fd(),
             lingering: &mut self.lingering,
+            jobs: &mut self.jobs,
             main: None,
             status: None,
         };
@@ -445,6 +524,84 @@ impl Init {
             // When the program has gone away, telling it fails, and that is the end.
             Ok(ended) => self.tell(ended),
             Err(err) => self.say(&Reply::Broken(format!("running a command: {err}"))),
+        }
+    }
+
+    /// Starts a command that may go on while others run.
+    fn start(
+        &mut self,
+        job: &Job,
+        wait_ms: u64,
+        timeout_ms: Option<u64>,
+        open_input: bool,
+    ) -> io::Result<()> {
+        let (stdin, input) = match open_input {
+            true => {
+                let (theirs, ours) = jobs::input_pipe()?;
+                (theirs, Some(ours))
+            }
+            false => (OwnedFd::from(File::open("/dev/null")?), None),
+        };
+        let mut yard = Yard {
+            senses: &self.senses,
+            control: self.control.input.as_fd(),
+            lingering: &mut self.lingering,
+            jobs: &mut self.jobs,
+            main: None,
+            status: None,
+        };
+        let workdir = placed(&job.workdir);
+        let begun = match command::begin(job, &workdir, stdin, &self.around, &mut yard) {
+            Ok(Ok(begun)) => begun,
+            Ok(Err(ended)) => return self.tell(ended),
+            Err(err) => return self.say(&Reply::Broken(format!("starting a command: {err}"))),
+        };
+        let pid = begun.main.as_raw_nonzero().get();
+        let timeout = timeout_ms.map(Duration::from_millis);
+        let number = self.jobs.add(begun, input, self.around.output, timeout);
+        self.attend(number, wait_ms)?;
+        if !self.jobs.has_ended(number) {
+            return self.say(&Reply::Runs { number, pid });
+        }
+        match self.jobs.hear(number) {
+            Some(Word { exit: Some(exit), output, dropped, .. }) => {
+                self.tell(Ended { exit, output, dropped, report: Vec::new(), lingering: None })
+            }
+            _ => self.say(&Reply::Broken("a command that ended without an end".to_string())),
+        }
+    }
+
+    /// Waits for the end of a started command.
+    fn attend(&mut self, number: u32, wait_ms: u64) -> io::Result<()> {
+        let until = Instant::now().checked_add(Duration::from_millis(wait_ms));
+        while !self.jobs.has_ended(number) {
+            let left = until
+                .map_or(Duration::MAX, |until| until.saturating_duration_since(Instant::now()));
+            // Once more even when there is no time: what has happened already counts.
+            let came = self.idle(Some(left))?;
+            if came {
+                // Nobody asks while an answer is due: the program has gone away.
+                return Err(io::ErrorKind::Interrupted.into());
+            }
+            if left.is_zero() {
+                break;
+            }
+        }
+        self.jobs.tend(&mut self.lingering);
+        Ok(())
+    }
+
+    fn tell_job(&mut self, number: u32) -> io::Result<()> {
+        match self.jobs.hear(number) {
+            Some(Word { output, dropped, ran, exit }) => {
+                let ran_ms = u64::try_from(ran.as_millis()).unwrap_or(u64::MAX);
+                wire::send(
+                    &self.control.output,
+                    &Reply::Heard { exit, dropped, ran_ms },
+                    &[&output],
+                )
+            }
+            None => self.say(&Reply::Refused(Errno::SRCH.raw_os_error())),
         }
     }
 
@@ -461,6 +618,7 @@ impl Init {
         while wait(WaitOptions::empty()).is_ok_and(|ended| ended.is_some()) {}
         self.lingering.clear();
         let links = !self.senses.without.contains(&Defence::Links);
+        self.jobs.clear();
         match workspace::collect(workspace_folder()?.as_fd(), &self.limits, links) {
             Ok((tree, refused)) => {
                 wire::send(&self.control.output, &Reply::Listing { refused }, &[&tree.encode()])
@@ -496,17 +654,13 @@ fn placed(path: &str) -> PathBuf {
     Path::new(WORKSPACE).join(path)
 }
 
-/// Waits for all children that have ended. The status of `main` when it is one of them.
-fn bury(children: &OwnedFd, main: Option<Pid>) -> Option<WaitStatus> {
+/// Waits for all children that have ended, and tells of each.
+fn bury(senses: &Senses, told: &mut dyn FnMut(Pid, WaitStatus)) {
     let mut events = [0u8; 1024];
-    while matches!(rustix::io::read(children, &mut events), Ok(count) if count > 0) {}
-    let mut found = None;
+    while matches!(rustix::io::read(&senses.children, &mut events), Ok(count) if count > 0) {}
     while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) {
-        if Some(pid) == main {
-            found = Some(status);
-        }
+        told(pid, status);
     }
-    found
 }
 
 /// Where commands run inside a sandbox.
@@ -514,6 +668,7 @@ struct Yard<'a> {
     senses: &'a Senses,
     control: BorrowedFd<'a>,
     lingering: &'a mut Vec<OwnedFd>,
+    jobs: &'a mut Jobs,
     main: Option<Pid>,
     status: Option<WaitStatus>,
 }
@@ -532,32 +687,47 @@ impl Ground for Yard<'_> {
     }
 
     fn ended(&mut self) -> Option<WaitStatus> {
-        self.status = self.status.or(bury(&self.senses.children, self.main));
+        let (senses, jobs, main, found) =
+            (self.senses, &mut *self.jobs, self.main, &mut self.status);
+        bury(senses, &mut |pid, status| {
+            if Some(pid) == main {
+                *found = Some(status);
+            } else {
+                jobs.note(pid, status, senses.memory_kills());
+            }
+        });
         self.status
     }
 
     fn kill(&mut self) {
         let Some(main) = self.main else { return };
-        let senses = self.senses;
-        if senses.without.contains(&Defence::Tree) {
+        if self.senses.without.contains(&Defence::Tree) {
             let _ = rustix::process::kill_process(main, rustix::process::Signal::TERM);
             return;
         }
-        let mut status = self.status;
-        processes::kill_since(main, &mut || status = status.or(bury(&senses.children, Some(main))));
-        self.status = status;
+        let alone = !self.jobs.any_beside(None);
+        let mut burying = || {
+            self.ended();
+        };
+        if alone {
+            processes::kill_since(main, &mut burying);
+        } else {
+            processes::kill_tree(main, &mut burying);
+        }
     }
 
     fn leash(&self) -> Option<BorrowedFd<'_>> {
         Some(self.control)
     }
 
-    fn lingering(&self) -> &[OwnedFd] {
-        self.lingering
+    fn watch<'a>(&'a self, polled: &mut Vec<PollFd<'a>>) {
+        polled.extend(self.lingering.iter().map(|pipe| PollFd::new(pipe, PollFlags::IN)));
+        self.jobs.watch(polled);
     }
 
-    fn empty_lingering(&mut self) {
+    fn tend(&mut self) {
         command::empty(self.lingering);
+        self.jobs.tend(self.lingering);
     }
 
     fn watches_memory(&self) -> bool {
@@ -577,13 +747,6 @@ impl Ground for Yard<'_> {
     }
 
     fn memory_kills(&mut self) -> u64 {
-        let Some(counter) = &self.senses.counter else {
-            return 0;
-        };
-        let mut text = [0; 4096];
-        let count = counter.read_at(&mut text, 0).unwrap_or(0);
-        let text = String::from_utf8_lossy(&text[..count]);
-        let line = text.lines().find_map(|line| line.strip_prefix("oom_kill "));
-        line.and_then(|number| number.trim().parse().ok()).unwrap_or(0)
+        self.senses.memory_kills()
     }
 }

@@ -18,6 +18,7 @@
 //! nothing else works. All share the code that fills a workspace, runs a command and takes the
 //! workspace out. What each keeps out, and which test shows it, is told in `docs/sandbox.md`.
 
+mod background;
 mod cgroup;
 mod command;
 mod confine;
@@ -27,6 +28,7 @@ mod errno;
 mod files;
 mod helper;
 mod init;
+mod jobs;
 mod kernel;
 mod landlock;
 mod launch;
@@ -42,6 +44,7 @@ mod talk;
 mod wire;
 mod workspace;
 
+pub use background::{Background, Heard, Launched, Patience, Unfed};
 #[doc(hidden)]
 pub use defence::Defence;
 pub use docker::{CONTAINER_ARGUMENT, DockerBackend, container_main};
@@ -218,6 +221,11 @@ pub trait Sandbox: Send {
             what: "commands in this kind of sandbox cannot be listened to".to_string(),
             help: "use `sandbox(\"process\")`".to_string(),
         })))
+    }
+
+    /// The commands that go on while others run; `None` from a backend that has no such thing.
+    fn background(&mut self) -> Option<&mut dyn Background> {
+        None
     }
 
     /// The bytes of a file; `path` is absolute, or relative to the workspace. At most `limit` bytes.

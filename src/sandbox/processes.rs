@@ -15,6 +15,8 @@ const BURIAL: Duration = Duration::from_secs(2);
 /// What `/proc/PID/stat` tells.
 struct Process {
     pid: Pid,
+    parent: i32,
+    session: i32,
     dead: bool,
     /// Clock ticks since the machine started.
     started: u64,
@@ -38,8 +40,10 @@ fn look(pid: i32) -> Option<Process> {
     // The name, in parentheses, may hold anything.
     let mut fields = text[text.rfind(')')? + 1..].split_whitespace();
     let dead = matches!(fields.next()?, "Z" | "X");
-    let started = fields.nth(18)?.parse().ok()?;
-    Some(Process { pid: Pid::from_raw(pid)?, dead, started })
+    let parent = fields.next()?.parse().ok()?;
+    let session = fields.nth(1)?.parse().ok()?;
+    let started = fields.nth(15)?.parse().ok()?;
+    Some(Process { pid: Pid::from_raw(pid)?, parent, session, dead, started })
 }
 
 /// Kills `main` and all processes that are younger: what came from it, however it detached itself.
@@ -52,14 +56,45 @@ pub(super) fn kill_since(main: Pid, bury: &mut dyn FnMut()) {
     let younger = |one: &Process| {
         (one.started, one.pid.as_raw_nonzero()) >= (first.started, main.as_raw_nonzero())
     };
+    kill_while_new(bury, &mut |all| {
+        all.iter().filter(|one| younger(one)).map(|one| one.pid).collect()
+    });
+}
+
+/// Kills `main` and what came from it and did not detach itself: its session, and the children of
+/// those that are killed. For when other commands go on beside it, whose young children
+/// [`kill_since`] would take along.
+pub(super) fn kill_tree(main: Pid, bury: &mut dyn FnMut()) {
+    let mut family = BTreeSet::from([main.as_raw_nonzero().get()]);
+    kill_while_new(bury, &mut |all| {
+        loop {
+            let known = family.len();
+            for one in all {
+                if family.contains(&one.parent) || family.contains(&one.session) {
+                    family.insert(one.pid.as_raw_nonzero().get());
+                }
+            }
+            if family.len() == known {
+                break;
+            }
+        }
+        let mine = |one: &&Process| family.contains(&one.pid.as_raw_nonzero().get());
+        all.iter().filter(mine).map(|one| one.pid).collect()
+    });
+}
+
+/// Kills those that `choose` names among all processes, and looks again, until no new ones turn up.
+fn kill_while_new(bury: &mut dyn FnMut(), choose: &mut dyn FnMut(&[Process]) -> Vec<Pid>) {
     let mut killed = BTreeSet::new();
     let mut settled = false;
     for _ in 0..PASSES {
+        let mut all = all();
+        all.retain(|one| !one.dead);
         let mut news = false;
-        for one in all().iter().filter(|one| !one.dead && younger(one)) {
-            news |= killed.insert(one.pid.as_raw_nonzero());
+        for pid in choose(&all) {
+            news |= killed.insert(pid.as_raw_nonzero());
             // It may have ended by itself.
-            let _ = kill_process(one.pid, Signal::KILL);
+            let _ = kill_process(pid, Signal::KILL);
         }
         bury();
         // A killed process cannot start another: when no new ones turn up, that was all.

@@ -18,7 +18,7 @@ use super::cgroup::Cgroup;
 use super::launch::Helper;
 use super::talk::{Line, PATIENCE, Refusal, Talk, within};
 use super::wire::{self, Reply};
-use super::{Closed, Command, FileError, Limits, Outcome, Sandbox, SandboxError};
+use super::{Background, Closed, Command, FileError, Limits, Outcome, Sandbox, SandboxError};
 use crate::store::{Objects, Tree};
 
 /// A sandbox of this backend.
@@ -126,6 +126,10 @@ impl Sandbox for ProcessSandbox {
             let listening = self.talk.listen(port).await;
             self.explained(listening)
         })
+    }
+
+    fn background(&mut self) -> Option<&mut dyn Background> {
+        Some(&mut self.talk)
     }
 
     fn read<'a>(

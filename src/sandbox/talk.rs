@@ -18,7 +18,10 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use super::probe::explain;
 use super::wire::{self, Failure, Item, Job, Reply, Request, Wanted};
 use super::workspace::{items, verify};
-use super::{Closed, Command, FileError, Limits, Outcome, SandboxError, WORKSPACE};
+use super::{
+    Background, Closed, Command, FileError, Heard, Launched, Limits, Outcome, Patience,
+    SandboxError, Unfed, WORKSPACE,
+};
 use crate::store::{Digest, Entry, Objects, Tree};
 
 /// How long an init may take for what takes it milliseconds, on a machine that is overloaded.
@@ -197,22 +200,52 @@ impl Talk {
         command: &Command,
         enough: BoxFuture<'_, ()>,
     ) -> Result<Outcome, SandboxError> {
-        let job = Job {
-            argv: command.argv.clone(),
-            workdir: command.workdir.clone().unwrap_or_else(|| WORKSPACE.to_string()),
-            env: command.env.clone(),
-            timeout_ms: command.timeout_ms,
-            report: command.report,
-        };
         let patience = Duration::from_millis(command.timeout_ms).saturating_add(GRACE);
-        match self.ask_until(Request::Run(job), &command.stdin, patience, enough).await? {
-            (Reply::Ended { exit, dropped, output, report }, mut payload) => {
-                if output.checked_add(report) != Some(payload.len() as u64) {
-                    return Err(SandboxError::Broken("an outcome of a wrong length".to_string()));
-                }
-                let report = payload.split_off(output as usize);
-                Ok(Outcome { exit, output: payload, dropped, report })
+        let run = Request::Run(job(command));
+        outcome(self.ask_until(run, &command.stdin, patience, enough).await?)
+    }
+
+    async fn launch(
+        &mut self,
+        command: &Command,
+        patience: &Patience,
+    ) -> Result<Launched, SandboxError> {
+        let request = Request::Start {
+            job: job(command),
+            wait_ms: patience.wait_ms,
+            timeout_ms: patience.timeout_ms,
+            open_input: patience.open_input,
+        };
+        let wait = Duration::from_millis(patience.wait_ms).saturating_add(GRACE);
+        match self.ask(request, &[], wait).await? {
+            (Reply::Runs { number, pid }, _) => Ok(Launched::Runs { number, pid }),
+            answer => outcome(answer).map(Launched::Ended),
+        }
+    }
+
+    async fn hear(&mut self, number: u32, wait_ms: u64) -> Result<Heard, SandboxError> {
+        let wait = Duration::from_millis(wait_ms).saturating_add(GRACE);
+        match self.ask(Request::Hear { number, wait_ms }, &[], wait).await? {
+            (Reply::Heard { exit, dropped, ran_ms }, output) => {
+                Ok(Heard { output, dropped, ran_ms, exit })
             }
+            (reply, _) => Err(unexpected(&reply)),
+        }
+    }
+
+    async fn give(
+        &mut self,
+        number: u32,
+        bytes: &[u8],
+        close: bool,
+    ) -> Result<Result<(), Unfed>, SandboxError> {
+        match self.ask(Request::Feed { number, close }, bytes, PATIENCE).await? {
+            (Reply::Done, _) => Ok(Ok(())),
+            (Reply::Refused(number), _) => Ok(Err(match Errno::from_raw_os_error(number) {
+                Errno::AGAIN => Unfed::Full,
+                Errno::PIPE => Unfed::Broken,
+                _ => Unfed::Closed,
+            })),
             (reply, _) => Err(unexpected(&reply)),
         }
     }
@@ -297,6 +330,60 @@ impl Talk {
         }
         Ok(())
     }
+}
+
+impl Background for Talk {
+    fn start<'a>(
+        &'a mut self,
+        command: &'a Command,
+        patience: &'a Patience,
+    ) -> BoxFuture<'a, Result<Launched, SandboxError>> {
+        Box::pin(self.launch(command, patience))
+    }
+
+    fn listen(&mut self, number: u32, wait_ms: u64) -> BoxFuture<'_, Result<Heard, SandboxError>> {
+        Box::pin(self.hear(number, wait_ms))
+    }
+
+    fn feed<'a>(
+        &'a mut self,
+        number: u32,
+        bytes: &'a [u8],
+        close: bool,
+    ) -> BoxFuture<'a, Result<Result<(), Unfed>, SandboxError>> {
+        Box::pin(self.give(number, bytes, close))
+    }
+
+    fn stop(&mut self, number: u32) -> BoxFuture<'_, Result<(), SandboxError>> {
+        Box::pin(async move {
+            match self.ask(Request::Kill { number }, &[], PATIENCE).await? {
+                (Reply::Done, _) => Ok(()),
+                (reply, _) => Err(unexpected(&reply)),
+            }
+        })
+    }
+}
+
+fn job(command: &Command) -> Job {
+    Job {
+        argv: command.argv.clone(),
+        workdir: command.workdir.clone().unwrap_or_else(|| WORKSPACE.to_string()),
+        env: command.env.clone(),
+        timeout_ms: command.timeout_ms,
+        report: command.report,
+    }
+}
+
+/// The outcome that a reply tells of.
+fn outcome((reply, mut payload): (Reply, Vec<u8>)) -> Result<Outcome, SandboxError> {
+    let Reply::Ended { exit, dropped, output, report } = reply else {
+        return Err(unexpected(&reply));
+    };
+    if output.checked_add(report) != Some(payload.len() as u64) {
+        return Err(SandboxError::Broken("an outcome of a wrong length".to_string()));
+    }
+    let report = payload.split_off(output as usize);
+    Ok(Outcome { exit, output: payload, dropped, report })
 }
 
 /// A failure to build a sandbox on its way through an I/O error.

@@ -91,6 +91,14 @@ pub(crate) enum Request {
     Stop,
     /// Listen on this port of 127.0.0.1; attached to the reply is the socket.
     Listen { port: u16 },
+    /// Start a command that may go on while others run; `timeout_ms` of the job is not used.
+    Start { job: Job, wait_ms: u64, timeout_ms: Option<u64>, open_input: bool },
+    /// What a started command has printed since the last time; wait so long for its end.
+    Hear { number: u32, wait_ms: u64 },
+    /// Write the payload to the standard input of a started command.
+    Feed { number: u32, close: bool },
+    /// Kill a started command.
+    Kill { number: u32 },
     /// The first `limit` bytes of a file.
     Read { path: String, limit: u64 },
     /// Write the payload to a file.
@@ -151,6 +159,10 @@ pub(crate) enum Reply {
     Misfit(String),
     /// The command ended; the payload is its output and then its report.
     Ended { exit: Exit, dropped: u64, output: u64, report: u64 },
+    /// The started command goes on.
+    Runs { number: u32, pid: i32 },
+    /// What a started command has printed is the payload.
+    Heard { exit: Option<Exit>, dropped: u64, ran_ms: u64 },
     /// What is in the workspace: the payload is the encoded tree.
     Listing { refused: Vec<String> },
     /// It broke.

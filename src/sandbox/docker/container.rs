@@ -11,7 +11,8 @@ use super::super::helper::INSIDE;
 use super::super::talk::Talk;
 use super::super::wire::Order;
 use super::super::{
-    Closed, Command, FileError, Limits, Outcome, Sandbox, SandboxError, WORKSPACE, confine,
+    Background, Closed, Command, FileError, Limits, Outcome, Sandbox, SandboxError, WORKSPACE,
+    confine,
 };
 use super::engine::{broken, unavailable};
 use super::image::Image;
@@ -219,6 +220,10 @@ impl Sandbox for Container {
             let ended = self.talk()?.run(command, enough).await;
             self.explained(ended)
         })
+    }
+
+    fn background(&mut self) -> Option<&mut dyn Background> {
+        self.talk.as_mut().map(|talk| talk as &mut dyn Background)
     }
 
     fn read<'a>(
