@@ -165,10 +165,12 @@ fn run(
     drop(runtime);
     history::check(&store, &folder, &engine.log.info.id, graph, ended.as_ref());
     assert_eq!(world.wrong(), None);
-    // What was only cut off by a stop has not failed.
+    // What was only cut off by a stop has not failed. Where a stage above fails in the end, a row may
+    // fail before.
     let right = graph.results();
     for (stage, message) in ended.iter().flat_map(|ended| &ended.failures) {
-        assert_eq!(right[place_of(stage)], Made::Fails, "{stage} failed: {message}");
+        let may = matches!(right[place_of(stage)], Made::Fails | Made::Nothing);
+        assert!(may, "{stage} failed: {message}");
     }
     ended
 }
