@@ -3,6 +3,8 @@
 mod episodes;
 mod evaluation;
 mod fake;
+mod own;
+mod process;
 mod rollouts;
 mod solver;
 mod tools;

@@ -59,7 +59,8 @@ pub struct Manners {
     pub first_call_alone: bool,
 }
 
-/// A named, versioned set of tools.
+/// A named, versioned set of tools, opened for one episode: what the calls of an episode know of each
+/// other (commands that were left running) is kept in it.
 pub trait Contract: Send + Sync {
     /// Name and version: `claw/2026.4`. A change of any text that a model sees is a new version.
     fn name(&self) -> &'static str;
@@ -102,17 +103,57 @@ pub fn contract_names() -> Vec<&'static str> {
     names
 }
 
-/// The contract of this name.
+/// The contract of this name with all its tools, for one episode.
 ///
 /// # Errors
 /// When there is none; the error lists those that exist.
-pub fn contract(name: &str) -> Result<&'static dyn Contract, UnknownContract> {
+pub fn contract(name: &str) -> Result<Box<dyn Contract>, UnknownContract> {
+    contract_with(name, &|_| true)
+}
+
+/// The same, with those of its tools that `offered` names. (All, of one that has no choice.)
+pub(super) fn contract_with(
+    name: &str,
+    offered: &dyn Fn(&str) -> bool,
+) -> Result<Box<dyn Contract>, UnknownContract> {
     match name {
-        ClawTools2026::NAME => Ok(ClawTools2026::get()),
+        ClawTools2026::NAME => Ok(Box::new(ClawTools2026::open(offered))),
         _ => match SandboxTools::named(name) {
-            Some(tools) => Ok(tools),
+            Some(tools) => Ok(Box::new(tools)),
             None => Err(UnknownContract(name.to_string())),
         },
+    }
+}
+
+/// One that keeps nothing between calls serves any number of episodes.
+impl<T: Contract> Contract for &'static T {
+    fn name(&self) -> &'static str {
+        (**self).name()
+    }
+
+    fn tools(&self) -> &[ToolSchema] {
+        (**self).tools()
+    }
+
+    fn system(&self) -> String {
+        (**self).system()
+    }
+
+    fn ask(&self, task: &str) -> String {
+        (**self).ask(task)
+    }
+
+    fn manners(&self) -> Manners {
+        (**self).manners()
+    }
+
+    fn call<'a>(
+        &'a self,
+        sandbox: &'a mut dyn Sandbox,
+        call: &'a ToolCall,
+        limits: &'a CallLimits,
+    ) -> BoxFuture<'a, Result<ToolResult, SandboxError>> {
+        (**self).call(sandbox, call, limits)
     }
 }
 

@@ -29,7 +29,7 @@ pub use contract::{
     CallLimits, Contract, Manners, ToolResult, UnknownContract, contract, contract_names,
     workspace_path,
 };
-pub use contracts::{Defect, Prompts, SandboxTools};
+pub use contracts::{BadTool, CommandTool, Defect, Prompts, SandboxTools};
 pub use episode::{Bounds, Episode, episode};
 pub use models::{Models, Opener, Registry, model_name};
 pub use outside::{

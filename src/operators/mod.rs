@@ -61,6 +61,7 @@ pub fn all(
         Arc::new(workspace::Mock::new(library)),
         Arc::new(rollout::ClawTools),
         Arc::new(rollout::SandboxTools),
+        Arc::new(rollout::OwnTool),
         Arc::new(blackbox::BlackBox),
         Arc::new(blackbox::OpenClawAgent),
         Arc::new(

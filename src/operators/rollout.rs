@@ -1,17 +1,18 @@
-//! `rollout`: how a model acts (`claw_tools`, `sandbox_tools`), and letting it act (`run`).
+//! `rollout`: how a model acts (`claw_tools`, `sandbox_tools`, `command_tool`), and letting it act
+//! (`run`).
 
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
 
 use crate::agent::{
-    AgentSettings, Bounds, Contract, Episode, Installed, Models, Outing, OutsideAgent, Trajectory,
-    contract, episode, model_name, outing,
+    AgentSettings, Bounds, CommandTool, Contract, Episode, Installed, Models, Outing, OutsideAgent,
+    Trajectory, episode, model_name, outing,
 };
 use crate::engine::{Args, Asks, CallError, Context, Kind, Operator, Pool, Spent};
 use crate::lang::Value;
 use crate::sandbox::Limits;
-use crate::store::{Digest, KeyHasher};
+use crate::store::{Digest, KeyHasher, Objects};
 
 use super::place::{Backends, Place};
 
@@ -50,6 +51,8 @@ impl Usual {
         };
         Ok(AgentSettings {
             contract: contract.to_string(),
+            tools: None,
+            own: Vec::new(),
             max_steps: small("max_steps", self.max_steps)?,
             step_tokens: small("step_tokens", self.step_tokens)?,
             context: at_least_one("context", self.context)?,
@@ -62,6 +65,73 @@ impl Usual {
 impl Operator for ClawTools {
     fn name(&self) -> &'static str {
         "rollout.claw_tools"
+    }
+
+    /// 2: the contract has `process`, and an agent may have some of its tools and others beside.
+    fn version(&self) -> u32 {
+        2
+    }
+
+    fn kind(&self) -> Kind {
+        Kind::Pure
+    }
+
+    fn pool(&self) -> Pool {
+        Pool::Instant
+    }
+
+    fn call<'a>(
+        &'a self,
+        args: &'a Args,
+        context: &'a Context,
+    ) -> BoxFuture<'a, Result<Value, CallError>> {
+        Box::pin(async move {
+            let usual = Usual {
+                max_steps: 12,
+                step_tokens: 512,
+                context: 131_072,
+                exec_ms: 20_000,
+                time_ms: 600_000,
+            };
+            let wrong = |err: crate::agent::BadSettings| CallError::row(err.to_string());
+            let only = match args.0.get("only") {
+                None | Some(Value::Null) => None,
+                Some(Value::List(names)) => Some(
+                    names
+                        .iter()
+                        .map(|name| name.as_str().map(str::to_string))
+                        .collect::<Option<Vec<String>>>()
+                        .ok_or_else(|| CallError::row("`only` must be a list of names"))?,
+                ),
+                Some(_) => return Err(CallError::row("`only` must be a list of names")),
+            };
+            let own = match args.0.get("own") {
+                None => Vec::new(),
+                Some(Value::List(own)) => own
+                    .iter()
+                    .map(CommandTool::from_value)
+                    .collect::<Result<_, _>>()
+                    .map_err(|err| wrong(err.into()))?,
+                Some(_) => return Err(CallError::row("`own` must be a list of tools")),
+            };
+            let settings = AgentSettings {
+                tools: AgentSettings::choose(only.as_deref()).map_err(wrong)?,
+                own,
+                ..usual.settings("claw/2026.4", args)?
+            };
+            // Names that clash are told here, not in every rollout.
+            settings.open(&*context.objects).map_err(wrong)?;
+            Ok(settings.to_value())
+        })
+    }
+}
+
+/// `rollout.command_tool`: a tool of the project's own.
+pub struct OwnTool;
+
+impl Operator for OwnTool {
+    fn name(&self) -> &'static str {
+        "rollout.command_tool"
     }
 
     fn version(&self) -> u32 {
@@ -82,14 +152,17 @@ impl Operator for ClawTools {
         _context: &'a Context,
     ) -> BoxFuture<'a, Result<Value, CallError>> {
         Box::pin(async move {
-            let usual = Usual {
-                max_steps: 12,
-                step_tokens: 512,
-                context: 131_072,
-                exec_ms: 20_000,
-                time_ms: 600_000,
-            };
-            Ok(usual.settings("claw/2026.4", args)?.to_value())
+            let given = |name: &str| args.0.get(name).cloned().unwrap_or(Value::Null);
+            let tool = Value::record([
+                ("tool", args.get("name")?.clone()),
+                ("description", args.get("description")?.clone()),
+                ("parameters", given("parameters")),
+                ("command", args.get("command")?.clone()),
+                ("file", given("file")),
+            ]);
+            let tool =
+                CommandTool::from_value(&tool).map_err(|err| CallError::row(err.to_string()))?;
+            Ok(tool.to_value())
         })
     }
 }
@@ -161,20 +234,20 @@ pub struct Rollout {
 /// How the model acts.
 enum Acting {
     /// With tools of ours.
-    Tools(&'static dyn Contract, AgentSettings),
+    Tools(Box<dyn Contract>, AgentSettings),
     /// Through a program that is not ours.
     Outside(OutsideAgent),
 }
 
 impl Acting {
-    fn of(agent: &Value) -> Result<Acting, CallError> {
+    fn of(agent: &Value, objects: &dyn Objects) -> Result<Acting, CallError> {
         let unusable =
             |err: &dyn std::fmt::Display| CallError::row(format!("`agent` cannot be used: {err}"));
         if let Some(outside) = OutsideAgent::from_value(agent).map_err(|err| unusable(&err))? {
             return Ok(Acting::Outside(outside));
         }
         let settings = AgentSettings::from_value(agent).map_err(|err| unusable(&err))?;
-        let tools = contract(&settings.contract).map_err(|err| CallError::row(err.to_string()))?;
+        let tools = settings.open(objects).map_err(|err| unusable(&err))?;
         Ok(Acting::Tools(tools, settings))
     }
 }
@@ -206,7 +279,7 @@ impl Rollout {
         let name = model_name(model_value).ok_or_else(|| {
             CallError::row("`model` is neither a model nor a checkpoint with a name")
         })?;
-        let acting = Acting::of(args.get("agent")?)?;
+        let acting = Acting::of(args.get("agent")?, &*context.objects)?;
         let place = Place::of(args.get("sandbox")?, &self.backends)?;
 
         let objects = &*context.objects;
@@ -234,7 +307,7 @@ impl Rollout {
                 let bounds = Bounds::from_now(settings.time_ms, context.cancel.clone());
                 let exec_ms = settings.exec_ms.min(command_ms);
                 let plan = Episode {
-                    contract,
+                    contract: &*contract,
                     settings: &AgentSettings { exec_ms, ..settings },
                     model,
                     model_name: name.clone(),

@@ -240,7 +240,7 @@ fn ground(limits: &Limits) -> PathBuf {
         let system = rustix::fs::statfs(SHARED_MEMORY).ok()?;
         let flags = rustix::fs::statvfs(SHARED_MEMORY).ok()?.f_flag;
         let unfit = StatVfsMountFlags::NOEXEC | StatVfsMountFlags::RDONLY;
-        let fits = system.f_type as i64 == libc::TMPFS_MAGIC as i64 && !flags.intersects(unfit);
+        let fits = system.f_type == libc::TMPFS_MAGIC && !flags.intersects(unfit);
         fits.then(|| system.f_bavail.saturating_mul(system.f_bsize as u64))
     });
     match free {

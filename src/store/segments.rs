@@ -82,7 +82,7 @@ impl Segments {
         let mut segments = self.now();
         if !objects.is_empty() {
             // The sort keeps equal ones in their order, of which the last is the newest.
-            objects.sort_by(|a, b| a.0.0.cmp(&b.0.0));
+            objects.sort_by_key(|(digest, _)| digest.0);
             let mut kept: Vec<(Digest, Place)> = Vec::with_capacity(objects.len());
             for entry in objects {
                 match kept.last_mut() {

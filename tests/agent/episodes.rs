@@ -3,13 +3,12 @@
 use std::sync::Arc;
 
 use claw::agent::{
-    AgentSettings, Bounds, CallLimits, Contract, Ending, Episode, ToolResult, Trajectory, contract,
-    episode,
+    AgentSettings, Bounds, CallLimits, Contract, Ending, Episode, ToolResult, Trajectory, episode,
 };
 use claw::engine::{CallError, Cancel};
 use claw::model::{Answer, Finish, Message, Model, ModelError, ToolCall, ToolSchema, Usage};
 use claw::sandbox::{Command, Outcome, Sandbox, SandboxError};
-use claw::store::Digest;
+use claw::store::{Digest, MemoryObjects};
 use futures::future::BoxFuture;
 use serde_json::json;
 
@@ -18,6 +17,8 @@ use super::fake::{FakeSandbox, Files, Script, calls, says};
 fn settings() -> AgentSettings {
     AgentSettings {
         contract: "claw/2026.4".to_string(),
+        tools: None,
+        own: Vec::new(),
         max_steps: 5,
         step_tokens: 64,
         context: 1_000,
@@ -32,8 +33,9 @@ async fn play_with(
     settings: &AgentSettings,
     bounds: &Bounds,
 ) -> Option<(Trajectory, Option<CallError>)> {
+    let tools = settings.open(&MemoryObjects::default()).unwrap();
     let plan = Episode {
-        contract: contract(&settings.contract).unwrap(),
+        contract: &*tools,
         settings,
         model,
         model_name: "script".to_string(),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use claw::agent::{Ending, Models, Registry, Trajectory};
+use claw::agent::{AgentSettings, Ending, Models, Registry, Trajectory};
 use claw::engine::{Args, CallError, Context, Operator};
 use claw::lang::Value;
 use claw::model::{Message, Model, ModelError};
@@ -273,6 +273,63 @@ async fn claw_tools_checks_its_limits() {
     let err = ClawTools.call(&args, &quiet).await.unwrap_err();
     assert_eq!(err.to_string(), "`max_steps` must be at least 1, not 0");
 }
+
+/// An agent with the four tools that there were before `process` is the same value as then: it is a
+/// part of the key, and so of the seed, of every rollout that was made with it.
+#[tokio::test]
+async fn an_agent_with_the_first_four_tools_is_the_value_that_it_always_was() {
+    let objects = Arc::new(MemoryObjects::default());
+    let quiet = Context::quiet(objects.clone(), Digest::of(b"agent"));
+    let agent = |only: &[&str]| {
+        let mut args = Args::default();
+        args.0
+            .insert("only".to_string(), Value::List(only.iter().map(|t| Value::str(*t)).collect()));
+        args
+    };
+    let before = Value::record([
+        ("agent", Value::str("claw/2026.4")),
+        ("max_steps", Value::Int(12)),
+        ("step_tokens", Value::Int(512)),
+        ("context", Value::Int(131_072)),
+        ("exec_time", Value::Int(20_000)),
+        ("time", Value::Int(600_000)),
+    ]);
+    for order in [["read", "edit", "write", "exec"], ["exec", "write", "read", "edit"]] {
+        assert_eq!(ClawTools.call(&agent(&order), &quiet).await.unwrap(), before);
+    }
+    let tools = AgentSettings::from_value(&before).unwrap().open(&*objects).unwrap();
+    let offered = Value::from_json(&serde_json::to_value(tools.tools()).unwrap()).encode();
+    // The digest of what models were told of these tools then.
+    assert_eq!(Digest::of(&offered).to_string(), FOUR_TOOLS);
+
+    let whole = ClawTools.call(&Args::default(), &quiet).await.unwrap();
+    assert_ne!(whole, before);
+    let tools = AgentSettings::from_value(&whole).unwrap().open(&*objects).unwrap();
+    assert_eq!(tools.tools().len(), 5);
+    let few = ClawTools.call(&agent(&["write", "read"]), &quiet).await.unwrap();
+    let tools = AgentSettings::from_value(&few).unwrap().open(&*objects).unwrap();
+    let names: Vec<&str> = tools.tools().iter().map(|tool| tool.name.as_str()).collect();
+    assert_eq!(names, ["read", "write"]);
+
+    for (only, expected) in [
+        (
+            &["read", "exce"][..],
+            "`only` names the tool `exce`, which claw/2026.4 does not have\n  help: did you mean \
+             `exec`? its tools are read, edit, write, exec, process",
+        ),
+        (&[], "`only` leaves no tool\n  help: choose among read, edit, write, exec, process"),
+        (
+            &["read", "process"],
+            "`only` has `process` without `exec`, whose commands it looks after\n  help: name both or \
+             neither",
+        ),
+    ] {
+        let err = ClawTools.call(&agent(only), &quiet).await.unwrap_err();
+        assert_eq!(err.to_string(), expected);
+    }
+}
+
+const FOUR_TOOLS: &str = "14562e424f40c53e8ab6c4e6c91da94f5c446eedf2c72a6bc545d0ee2fbb7f6d";
 
 #[tokio::test]
 async fn sandbox_tools_have_the_limits_of_the_published_system() {

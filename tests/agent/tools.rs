@@ -34,9 +34,10 @@ async fn failure(sandbox: &mut FakeSandbox, name: &str, arguments: Json) -> Stri
 
 #[test]
 fn the_schemas_are_those_of_the_release() {
-    let tools = contract("claw/2026.4").unwrap().tools();
+    let contract = contract("claw/2026.4").unwrap();
+    let tools = contract.tools();
     let names: Vec<&str> = tools.iter().map(|tool| tool.name.as_str()).collect();
-    assert_eq!(names, ["read", "edit", "write", "exec"]);
+    assert_eq!(names, ["read", "edit", "write", "exec", "process"]);
     let fields = |i: usize| -> Vec<String> {
         let mut fields: Vec<String> =
             tools[i].parameters["properties"].as_object().unwrap().keys().cloned().collect();
@@ -70,6 +71,23 @@ fn the_schemas_are_those_of_the_release() {
     ];
     exec.sort();
     assert_eq!(fields(3), exec);
+    assert_eq!(tools[4].parameters["required"], json!(["action"]));
+    let mut process = vec![
+        "action",
+        "sessionId",
+        "data",
+        "keys",
+        "hex",
+        "literal",
+        "text",
+        "bracketed",
+        "eof",
+        "offset",
+        "limit",
+        "timeout",
+    ];
+    process.sort();
+    assert_eq!(fields(4), process);
 }
 
 #[test]

@@ -111,6 +111,8 @@ fn settings(config: &Json, steps: u64, tokens: &str) -> AgentSettings {
     let number = |name: &str, usual: u64| config.get(name).and_then(Json::as_u64).unwrap_or(usual);
     AgentSettings {
         contract: "sandbox/0.2".to_string(),
+        tools: None,
+        own: Vec::new(),
         max_steps: number("max_steps", steps) as u32,
         step_tokens: number(tokens, 65_536) as u32,
         context: number("max_token_limit", 65_536),
@@ -331,7 +333,7 @@ async fn vanilla_of(script: &Json, problem: &str, config: &Json) -> (Trajectory,
     let temperature = config.get("temperature").and_then(Json::as_f64).unwrap_or(1.0);
     let settings = settings(config, 1, "max_response_len");
     let tools = contract("sandbox/0.2-vanilla").expect("a contract");
-    let trajectory = play(tools, model.clone(), problem, &settings, temperature).await;
+    let trajectory = play(&*tools, model.clone(), problem, &settings, temperature).await;
     let asked = model.asked.lock().expect("nobody panicked").iter().map(sent).collect();
     (trajectory, asked)
 }

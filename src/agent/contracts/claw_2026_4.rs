@@ -1,9 +1,9 @@
-//! `claw/2026.4`: the file tools of OpenClaw 2026.4.1's coding profile.
+//! `claw/2026.4`: the coding tools of OpenClaw 2026.4.1.
 //!
-//! Four tools (`read`, `edit`, `write`, `exec`) with the parameters, aliases and result texts of that
-//! release, so that a model trained here meets the same texts there. What the original does with its
-//! `process` tool is not offered; `exec` then behaves as the original does when that tool is denied:
-//! it says that it runs the command in the foreground, and does.
+//! Five tools (`read`, `edit`, `write`, `exec`, `process`) with the parameters, aliases and result
+//! texts of that release, so that a model trained here meets the same texts there. An agent may be
+//! given only some of them. Without `process`, `exec` behaves as the original does when that tool is
+//! denied: it says that it runs the command in the foreground, and does.
 //!
 //! Two kinds of failure look different to the model. Arguments that break the schema, and tools that
 //! do not exist, are marked as errors. Everything else (no such file, text not found) is told as a
@@ -13,22 +13,31 @@
 //! release does so too), and `write` may write an empty file.
 
 mod edit;
-mod exec;
+pub(in crate::agent) mod exec;
+mod keys;
+mod names;
+mod process;
 mod read;
+mod sessions;
 
 use std::sync::LazyLock;
 
 use futures::future::BoxFuture;
 use serde_json::{Map, Value as Json};
+use tokio::sync::Mutex;
 
 use crate::agent::contract::{CallLimits, Contract, ToolResult};
 use crate::agent::schema;
 use crate::model::{ToolCall, ToolSchema};
 use crate::sandbox::{FileError, Sandbox, SandboxError};
 
-/// The contract.
+use sessions::Sessions;
+
+/// The contract, as one episode uses it.
 pub(crate) struct ClawTools2026 {
     tools: Vec<ToolSchema>,
+    /// What `exec` left running in this episode.
+    sessions: Mutex<Sessions>,
 }
 
 /// Why a tool could not do what it was asked.
@@ -54,14 +63,22 @@ const PATHS: [&str; 4] = ["path", "file_path", "filePath", "file"];
 impl ClawTools2026 {
     pub(crate) const NAME: &'static str = "claw/2026.4";
 
-    /// The one instance; its schemas are read from the data beside this file.
-    pub(crate) fn get() -> &'static ClawTools2026 {
-        static CONTRACT: LazyLock<ClawTools2026> = LazyLock::new(|| {
-            let tools = serde_json::from_str(include_str!("claw_2026_4/tools.json"))
-                .expect("the schemas are part of the program and a test reads them");
-            ClawTools2026 { tools }
-        });
-        &CONTRACT
+    /// The tools of agents from before there was a choice.
+    pub(crate) const FIRST: [&'static str; 4] = ["read", "edit", "write", "exec"];
+
+    /// For one episode, with those of its tools that `offered` names.
+    pub(crate) fn open(offered: &dyn Fn(&str) -> bool) -> ClawTools2026 {
+        let tools = all().iter().filter(|tool| offered(&tool.name)).cloned().collect();
+        ClawTools2026 { tools, sessions: Mutex::default() }
+    }
+
+    /// The names of all its tools, in the order in which models are told of them.
+    pub(crate) fn names() -> Vec<&'static str> {
+        all().iter().map(|tool| tool.name.as_str()).collect()
+    }
+
+    fn offers(&self, name: &str) -> bool {
+        self.tools.iter().any(|tool| tool.name == name)
     }
 
     async fn run(
@@ -90,7 +107,14 @@ impl ClawTools2026 {
             "read" => read::read(sandbox, &arguments, limits).await,
             "edit" => edit::edit(sandbox, &arguments, limits).await,
             "write" => write(sandbox, &arguments).await,
-            _ => exec::exec(sandbox, &arguments, limits).await,
+            "process" => {
+                process::process(sandbox, &mut *self.sessions.lock().await, &arguments).await
+            }
+            _ => {
+                let mut sessions = self.sessions.lock().await;
+                let sessions = self.offers("process").then_some(&mut *sessions);
+                exec::exec(sandbox, sessions, &arguments, limits).await
+            }
         };
         match done {
             Ok(text) => Ok(ToolResult::told(text)),
@@ -98,6 +122,15 @@ impl ClawTools2026 {
             Err(Fault::Broken(err)) => Err(err),
         }
     }
+}
+
+/// The schemas, which are data beside this file.
+fn all() -> &'static [ToolSchema] {
+    static TOOLS: LazyLock<Vec<ToolSchema>> = LazyLock::new(|| {
+        serde_json::from_str(include_str!("claw_2026_4/tools.json"))
+            .expect("the schemas are part of the program and a test reads them")
+    });
+    &TOOLS
 }
 
 impl Contract for ClawTools2026 {
