@@ -4,6 +4,7 @@ mod add;
 mod arguments;
 mod check;
 mod diff;
+mod descriptors;
 mod doc;
 mod doctor;
 mod explain;

@@ -98,6 +98,7 @@ fn with_store(
         path: project.store().display().to_string(),
         source: err,
     })?;
+    super::descriptors::allow_many();
     let mut operators = load::operators(project, args.allow_unsandboxed)?;
     if args.offline {
         operators = operators.offline();
@@ -113,7 +114,7 @@ fn with_store(
     let engine = Engine {
         store: store.clone(),
         operators,
-        limits,
+        limits: limits.for_plan(&plan),
         cancel: Cancel::default(),
         log: Arc::new(log),
         refresh: args.refresh.clone(),

@@ -160,7 +160,7 @@ fn made(
     let engine = Engine {
         store: store.clone(),
         operators: load::operators(project, args.allow_unsandboxed)?,
-        limits: Limits::of_this_machine(threads),
+        limits: Limits::of_this_machine(threads).for_plan(&plan),
         cancel: Cancel::default(),
         log: Arc::new(log),
         refresh: Vec::new(),

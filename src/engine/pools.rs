@@ -11,6 +11,7 @@ use std::path::Path;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::lang::Resources;
+use crate::plan::Plan;
 
 use super::operator::{CallError, Pool};
 
@@ -37,6 +38,16 @@ impl Limits {
     /// of the machine or of the control group that claw runs in, and NVIDIA's devices.
     pub fn of_this_machine(threads: usize) -> Limits {
         Limits { threads, sandboxes: threads * 4, memory: memory(), gpus: gpus() }
+    }
+
+    /// As many more sandboxes as the plan's stages ask for by `concurrency`. One that waits for a
+    /// model costs little, and a stage that is to have a thousand rows under way must not wait for
+    /// its turn.
+    #[must_use]
+    pub fn for_plan(self, plan: &Plan) -> Limits {
+        let asked = plan.pipeline.stages.iter().filter_map(|stage| stage.policy().concurrency);
+        let sandboxes = asked.fold(self.sandboxes, usize::saturating_add);
+        Limits { sandboxes: sandboxes.min(Semaphore::MAX_PERMITS), ..self }
     }
 
     /// What a call with this need lacks here, for a person; `None` when it fits.

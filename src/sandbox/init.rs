@@ -7,6 +7,9 @@
 //! descriptor with them. When the program closes the socket, or kills it, the kernel kills
 //! everything in the sandbox.
 
+mod started;
+mod yard;
+
 use std::fs::File;
 use std::io::{self, IoSlice, Read};
 use std::mem::MaybeUninit;
@@ -14,7 +17,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{MemfdFlags, Mode, OFlags, memfd_create};
@@ -31,16 +34,17 @@ use rustix::process::{
 use rustix::system::sethostname;
 use rustix::thread::UnshareFlags;
 
-use super::command::{self, Ended, Ground, Surroundings};
+use super::command::{self, Ended, Surroundings};
 use super::confine::{self, Filters};
 use super::defence::{Defence, Without};
 use super::helper::{INSIDE, map_self};
-use super::jobs::{self, Jobs, Word};
+use super::jobs::Jobs;
 use super::processes;
 use super::root::ROOT;
 use super::wire::{self, Failure, Item, Job, Order, Reply, Request, Setup, Wanted};
 use super::workspace::{self, Filler};
 use super::{Limits, WORKSPACE, files, kernel, landlock};
+use yard::Yard;
 
 /// The namespaces that are a sandbox's own. The one of control groups comes later, when the init
 /// has moved to its group.
@@ -511,97 +515,13 @@ impl Init {
                 file.into()
             }
         };
-        let mut yard = Yard {
-            senses: &self.senses,
-            control: self.control.input.as_fd(),
-            lingering: &mut self.lingering,
-            jobs: &mut self.jobs,
-            main: None,
-            status: None,
-        };
+        let mut yard =
+            Yard::of(&self.senses, &self.control.input, &mut self.lingering, &mut self.jobs);
         let workdir = placed(&job.workdir);
         match command::run(job, &workdir, stdin, &self.around, &mut yard) {
             // When the program has gone away, telling it fails, and that is the end.
             Ok(ended) => self.tell(ended),
             Err(err) => self.say(&Reply::Broken(format!("running a command: {err}"))),
-        }
-    }
-
-    /// Starts a command that may go on while others run.
-    fn start(
-        &mut self,
-        job: &Job,
-        wait_ms: u64,
-        timeout_ms: Option<u64>,
-        open_input: bool,
-    ) -> io::Result<()> {
-        let (stdin, input) = match open_input {
-            true => {
-                let (theirs, ours) = jobs::input_pipe()?;
-                (theirs, Some(ours))
-            }
-            false => (OwnedFd::from(File::open("/dev/null")?), None),
-        };
-        let mut yard = Yard {
-            senses: &self.senses,
-            control: self.control.input.as_fd(),
-            lingering: &mut self.lingering,
-            jobs: &mut self.jobs,
-            main: None,
-            status: None,
-        };
-        let workdir = placed(&job.workdir);
-        let begun = match command::begin(job, &workdir, stdin, &self.around, &mut yard) {
-            Ok(Ok(begun)) => begun,
-            Ok(Err(ended)) => return self.tell(ended),
-            Err(err) => return self.say(&Reply::Broken(format!("starting a command: {err}"))),
-        };
-        let pid = begun.main.as_raw_nonzero().get();
-        let timeout = timeout_ms.map(Duration::from_millis);
-        let number = self.jobs.add(begun, input, self.around.output, timeout);
-        self.attend(number, wait_ms)?;
-        if !self.jobs.has_ended(number) {
-            return self.say(&Reply::Runs { number, pid });
-        }
-        match self.jobs.hear(number) {
-            Some(Word { exit: Some(exit), output, dropped, .. }) => {
-                self.tell(Ended { exit, output, dropped, report: Vec::new(), lingering: None })
-            }
-            _ => self.say(&Reply::Broken("a command that ended without an end".to_string())),
-        }
-    }
-
-    /// Waits for the end of a started command.
-    fn attend(&mut self, number: u32, wait_ms: u64) -> io::Result<()> {
-        let until = Instant::now().checked_add(Duration::from_millis(wait_ms));
-        while !self.jobs.has_ended(number) {
-            let left = until
-                .map_or(Duration::MAX, |until| until.saturating_duration_since(Instant::now()));
-            // Once more even when there is no time: what has happened already counts.
-            let came = self.idle(Some(left))?;
-            if came {
-                // Nobody asks while an answer is due: the program has gone away.
-                return Err(io::ErrorKind::Interrupted.into());
-            }
-            if left.is_zero() {
-                break;
-            }
-        }
-        self.jobs.tend(&mut self.lingering);
-        Ok(())
-    }
-
-    fn tell_job(&mut self, number: u32) -> io::Result<()> {
-        match self.jobs.hear(number) {
-            Some(Word { output, dropped, ran, exit }) => {
-                let ran_ms = u64::try_from(ran.as_millis()).unwrap_or(u64::MAX);
-                wire::send(
-                    &self.control.output,
-                    &Reply::Heard { exit, dropped, ran_ms },
-                    &[&output],
-                )
-            }
-            None => self.say(&Reply::Refused(Errno::SRCH.raw_os_error())),
         }
     }
 
@@ -660,93 +580,5 @@ fn bury(senses: &Senses, told: &mut dyn FnMut(Pid, WaitStatus)) {
     while matches!(rustix::io::read(&senses.children, &mut events), Ok(count) if count > 0) {}
     while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) {
         told(pid, status);
-    }
-}
-
-/// Where commands run inside a sandbox.
-struct Yard<'a> {
-    senses: &'a Senses,
-    control: BorrowedFd<'a>,
-    lingering: &'a mut Vec<OwnedFd>,
-    jobs: &'a mut Jobs,
-    main: Option<Pid>,
-    status: Option<WaitStatus>,
-}
-
-impl Ground for Yard<'_> {
-    /// Commands are to be killed first when memory runs out, here or on the whole machine, and this
-    /// process never for them: it says so of each as soon as it is another program than this one.
-    fn started(&mut self, main: Pid) -> io::Result<()> {
-        self.main = Some(main);
-        processes::go_first(main);
-        Ok(())
-    }
-
-    fn events(&self) -> BorrowedFd<'_> {
-        self.senses.children.as_fd()
-    }
-
-    fn ended(&mut self) -> Option<WaitStatus> {
-        let (senses, jobs, main, found) =
-            (self.senses, &mut *self.jobs, self.main, &mut self.status);
-        bury(senses, &mut |pid, status| {
-            if Some(pid) == main {
-                *found = Some(status);
-            } else {
-                jobs.note(pid, status, senses.memory_kills());
-            }
-        });
-        self.status
-    }
-
-    fn kill(&mut self) {
-        let Some(main) = self.main else { return };
-        if self.senses.without.contains(&Defence::Tree) {
-            let _ = rustix::process::kill_process(main, rustix::process::Signal::TERM);
-            return;
-        }
-        let alone = !self.jobs.any_beside(None);
-        let mut burying = || {
-            self.ended();
-        };
-        if alone {
-            processes::kill_since(main, &mut burying);
-        } else {
-            processes::kill_tree(main, &mut burying);
-        }
-    }
-
-    fn leash(&self) -> Option<BorrowedFd<'_>> {
-        Some(self.control)
-    }
-
-    fn watch<'a>(&'a self, polled: &mut Vec<PollFd<'a>>) {
-        polled.extend(self.lingering.iter().map(|pipe| PollFd::new(pipe, PollFlags::IN)));
-        self.jobs.watch(polled);
-    }
-
-    fn tend(&mut self) {
-        command::empty(self.lingering);
-        self.jobs.tend(self.lingering);
-    }
-
-    fn watches_memory(&self) -> bool {
-        self.senses.watches_memory()
-    }
-
-    fn over_memory(&mut self) -> bool {
-        self.senses.over_memory()
-    }
-
-    /// The command goes first; when something older is to blame, that goes too.
-    fn relieve(&mut self) {
-        self.kill();
-        if self.senses.over_memory() {
-            processes::kill_all();
-        }
-    }
-
-    fn memory_kills(&mut self) -> u64 {
-        self.senses.memory_kills()
     }
 }

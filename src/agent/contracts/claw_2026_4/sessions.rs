@@ -194,7 +194,7 @@ mod tests {
     fn characters_come_whole() {
         let mut sessions = Sessions::default();
         let id = sessions.add("cat", 1, false).to_string();
-        let session = sessions.get(&id).unwrap();
+        let session = sessions.get(&id).expect("it was added");
         session.take_in(heard(b"a\xf0\x9f", 0, None));
         assert_eq!(session.tell(), "a");
         session.take_in(heard(b"\x99\x82 b\xc3", 0, None));
@@ -208,7 +208,7 @@ mod tests {
     fn much_is_cut_and_said_to_be() {
         let mut sessions = Sessions::default();
         let id = sessions.add("yes", 1, false).to_string();
-        let session = sessions.get(&id).unwrap();
+        let session = sessions.get(&id).expect("it was added");
         session.take_in(heard(&[0xa9, b'x'], 5, None));
         assert_eq!((session.kept.as_str(), session.truncated), ("x", true));
         session.take_in(heard("y\n".repeat(120_000).as_bytes(), 0, None));
