@@ -11,7 +11,7 @@ use super::{Command, Exit, Outcome, SandboxError};
 /// How a command is started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Patience {
-    /// Milliseconds that the starter waits for its end.
+    /// Milliseconds that the starter waits for its end; with 0 the command goes on in any case.
     pub wait_ms: u64,
     /// Milliseconds after which it is killed, whether anybody still waits or not. `None` lets it run
     /// for as long as its sandbox is open.

@@ -48,7 +48,7 @@ impl Scene {
     }
 
     /// Polls until it has ended, and puts together what it said on the way.
-    async fn to_its_end(&mut self, id: &str) -> (String, String) {
+    async fn wait_for_the_end(&mut self, id: &str) -> (String, String) {
         let mut said = Vec::new();
         loop {
             let poll = json!({ "action": "poll", "sessionId": id, "timeout": 60_000 });
@@ -115,7 +115,7 @@ async fn a_slow_command_becomes_a_session() {
     );
     assert_eq!(scene.process("poll", &id).await, "(no new output)\n\nProcess still running.");
     scene.exec("touch go").await;
-    let ended = scene.to_its_end(&id).await;
+    let ended = scene.wait_for_the_end(&id).await;
     assert!(ended.0.ends_with("done"), "{}", ended.0);
     assert_eq!(ended.1, "Process exited with code 4.");
     let list = scene.call("process", json!({ "action": "list" })).await;
@@ -214,7 +214,7 @@ async fn what_is_written_reaches_a_session_that_asked_for_a_terminal() {
     ] {
         assert_eq!(say(arguments).await, expected);
     }
-    let (said, end) = scene.to_its_end(&id).await;
+    let (said, end) = scene.wait_for_the_end(&id).await;
     assert_eq!(
         (said.as_str(), end.as_str()),
         ("<one>\n<two>\n<xthree\r>\nover", "Process exited with code 0.")

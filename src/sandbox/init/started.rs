@@ -40,8 +40,11 @@ impl Init {
         let pid = begun.main.as_raw_nonzero().get();
         let timeout = timeout_ms.map(Duration::from_millis);
         let number = self.jobs.add(begun, input, self.around.output, timeout);
-        self.attend(number, wait_ms)?;
-        if !self.jobs.has_ended(number) {
+        // Without patience it goes on, however quick it may be: nothing else would be the same twice.
+        if wait_ms > 0 {
+            self.attend(number, wait_ms)?;
+        }
+        if wait_ms == 0 || !self.jobs.has_ended(number) {
             return self.say(&Reply::Runs { number, pid });
         }
         match self.jobs.hear(number) {
