@@ -84,7 +84,7 @@ pub(super) fn check(store: &Store, folder: &Path, run: &str, graph: &Graph, ende
     }
     assert_eq!(over, ended.is_some(), "the end of the run");
     if let Some(ended) = ended {
-        for (stage, _) in &ended.results {
+        for stage in ended.results.keys() {
             assert!(told.get(stage).is_some_and(|told| told.ended), "{stage} has no end");
         }
     }
