@@ -80,6 +80,7 @@ fn sources() -> MemorySources {
         .file("data/people.json", "stand-in")
         .file("data/people.jsonl", "stand-in")
         .file("data/prices.csv", "stand-in")
+        .file("data/train.parquet", "stand-in")
         .file("prompts/errand.md.j2", errand)
 }
 

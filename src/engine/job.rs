@@ -145,6 +145,8 @@ impl Job {
         let (result, message) = match made {
             Ok((digest, _)) => (Some(digest), None),
             Err(CallError::Cancelled) => (None, None),
+            // What is recorded elsewhere is still made.
+            Err(err @ CallError::Offline(_)) => (None, Some(err.to_string())),
             Err(err) => {
                 self.shared.cancel.cancel();
                 (None, Some(err.to_string()))
