@@ -7,6 +7,8 @@ use std::fs::{File, Permissions};
 use std::io::{BufRead, BufReader, BufWriter, Read, Write};
 use std::path::{Component, Path, PathBuf};
 
+use rayon::prelude::*;
+
 use crate::engine::{Ended, read_value};
 use crate::lang::{Table, Value};
 use crate::plan::Plan;
@@ -22,30 +24,43 @@ pub(super) fn write(
     ended: &Ended,
     store: &dyn Objects,
 ) -> Result<Vec<String>, Failure> {
-    let mut written = Vec::new();
-    for output in &plan.pipeline.outputs {
-        let (Some(path), Some(digest)) = (&output.path, ended.result(&output.stage)) else {
-            continue;
-        };
-        let inside = Path::new(path).components().all(|part| matches!(part, Component::Normal(_)));
-        if !inside {
-            return Err(Failure::input(format!(
-                "output `{}`: `{path}` must be a path inside the project, without `..`",
-                output.stage
-            )));
-        }
-        let target = project.root.join(path);
-        let value = read_value(store, &digest)?;
-        let changed = match content(&value, store)? {
-            Content::Folder(tree) => folder(&target, &tree, store)?,
-            Content::Rows(table) => rows(&target, table, store)?,
-            Content::Bytes(bytes) => file(&target, &bytes)?,
-        };
-        if changed {
-            written.push(format!("{} written to {path}", output.stage));
-        }
+    // Each waits for the disk more than it computes.
+    let written: Vec<Option<String>> = plan
+        .pipeline
+        .outputs
+        .par_iter()
+        .map(|output| match (&output.path, ended.result(&output.stage)) {
+            (Some(path), Some(digest)) => {
+                let changed = one(project, &output.stage, path, &digest, store)?;
+                Ok(changed.then(|| format!("{} written to {path}", output.stage)))
+            }
+            _ => Ok(None),
+        })
+        .collect::<Result<_, Failure>>()?;
+    Ok(written.into_iter().flatten().collect())
+}
+
+/// Writes one output; whether there was anything to write.
+fn one(
+    project: &Project,
+    stage: &str,
+    path: &str,
+    digest: &Digest,
+    store: &dyn Objects,
+) -> Result<bool, Failure> {
+    let inside = Path::new(path).components().all(|part| matches!(part, Component::Normal(_)));
+    if !inside {
+        return Err(Failure::input(format!(
+            "output `{stage}`: `{path}` must be a path inside the project, without `..`"
+        )));
     }
-    Ok(written)
+    let target = project.root.join(path);
+    let value = read_value(store, digest)?;
+    match content(&value, store)? {
+        Content::Folder(tree) => folder(&target, &tree, store),
+        Content::Rows(table) => rows(&target, table, store),
+        Content::Bytes(bytes) => file(&target, &bytes),
+    }
 }
 
 enum Content<'a> {
