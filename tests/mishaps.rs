@@ -180,3 +180,30 @@ fn a_run_that_may_open_few_files_ends_and_loses_nothing() {
         assert_clean(&project);
     }
 }
+
+/// Objects come before the receipt that names them, so that a pack which ends anywhere is whole.
+#[test]
+fn every_beginning_of_a_pack_is_whole() {
+    let project = Project::new();
+    project.write(
+        "main.claw",
+        "use std/rows\nstage all = for n in 1..=9 { { n: n, word: \"w{n}\" } }\n\
+         stage split = holdout(all, test: 30%, by: .word, seed: 1)\n\
+         stage groups = group(all, by: .n)\noutput split\noutput groups\n",
+    );
+    project.ok(&["run", "main.claw", "--quiet"]);
+    let whole = std::fs::read(pack(&project, 1)).expect("a pack");
+    std::fs::remove_dir_all(project.path(".claw/index")).expect("removed");
+    let (mut at, mut receipts) = (0, 0);
+    while at + 56 <= whole.len() {
+        let stored = u32::from_le_bytes(whole[at + 8..at + 12].try_into().expect("four")) as usize;
+        let is_receipt = whole[at + 4] == 2;
+        at += 48 + stored + 8;
+        if is_receipt {
+            receipts += 1;
+            std::fs::write(pack(&project, 1), &whole[..at]).expect("written");
+            assert_clean(&project);
+        }
+    }
+    assert!(receipts >= 2, "{receipts} receipts");
+}

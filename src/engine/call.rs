@@ -16,7 +16,7 @@ use super::evaluate::{Caller, Stop};
 use super::journal::Journal;
 use super::log::{Event, RunLog};
 use super::operator::{Args, CallError, Cancel, Context, Kind, Operator, read_value};
-use super::output::Output;
+use super::output::{Output, keep_tables};
 use super::pools::Pools;
 
 /// The pause before a first further attempt when the stage's policy does not say.
@@ -172,6 +172,8 @@ impl RowCaller {
         self.ran.store(true, Ordering::Relaxed);
         let began = Instant::now();
         let value = self.attempts(operator, &args, key).await?;
+        // Whatever the receipt names, down to the rows, is on its way before it.
+        keep_tables(&*shared.store, &value)?;
         let result = shared.store.put(&value.encode())?;
         if kept {
             let receipt = Receipt {

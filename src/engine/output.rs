@@ -186,6 +186,21 @@ pub(super) fn keep_value(
     Ok((objects.put(&value.encode())?, rows))
 }
 
+/// Keeps the bytes of the tables in a value, which names them by digest.
+pub(super) fn keep_tables(objects: &dyn Objects, value: &Value) -> Result<(), CallError> {
+    match value {
+        Value::Table(table) => objects.put(&table.encode()).map(drop)?,
+        Value::List(items) => {
+            items.iter().try_for_each(|item| keep_tables(objects, item))?;
+        }
+        Value::Record(fields) => {
+            fields.values().try_for_each(|field| keep_tables(objects, field))?;
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
 /// Turns a list of rows into a table, and keeps the bytes of the tables in a value.
 fn as_tables(objects: &dyn Objects, value: Value, is_table: bool) -> Result<Value, CallError> {
     match value {
