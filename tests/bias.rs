@@ -11,8 +11,8 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use claw::engine::{
-    Args, CallError, Cancel, Context, Engine, Kind, Limits, Operator, Operators, Pool, RunLog,
-    read_value,
+    About, Args, CallError, Cancel, Context, Engine, Kind, Limits, Operator, Operators, Pool,
+    RunLog, read_value,
 };
 use claw::lang::{MemorySources, Value, bind, load};
 use claw::plan::{Plan, attempt_key};
@@ -52,20 +52,8 @@ impl Rollout {
 }
 
 impl Operator for Rollout {
-    fn name(&self) -> &'static str {
-        "toy.rollout"
-    }
-
-    fn version(&self) -> u32 {
-        1
-    }
-
-    fn kind(&self) -> Kind {
-        Kind::Recorded
-    }
-
-    fn pool(&self) -> Pool {
-        Pool::Elsewhere
+    fn about(&self) -> About {
+        About { name: "toy.rollout", version: 1, kind: Kind::Recorded, pool: Pool::Elsewhere }
     }
 
     fn call<'a>(

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use claw::engine::{
-    Args, CallError, Cancel, Context, Ended, Engine, Kind, Limits, Operator, Operators, Pool,
-    RunLog, State, forecast, read_run, run_ids,
+    About, Args, CallError, Cancel, Context, Ended, Engine, Kind, Limits, Operator, Operators,
+    Pool, RunLog, State, forecast, read_run, run_ids,
 };
 use claw::lang::{MemorySources, Value, bind, load};
 use claw::plan::Plan;
@@ -38,19 +38,16 @@ struct Toy {
 }
 
 impl Operator for Toy {
-    fn name(&self) -> &'static str {
-        self.name
+    fn about(&self) -> About {
+        About {
+            name: self.name,
+            version: self.version,
+            // A guess is what a model says: another one each time, and kept for ever.
+            kind: if self.name == "toy.guess" { Kind::Recorded } else { Kind::Pure },
+            pool: self.pool,
+        }
     }
-    fn version(&self) -> u32 {
-        self.version
-    }
-    fn kind(&self) -> Kind {
-        // A guess is what a model says: another one each time, and kept for ever.
-        if self.name == "toy.guess" { Kind::Recorded } else { Kind::Pure }
-    }
-    fn pool(&self) -> Pool {
-        self.pool
-    }
+
     fn call<'a>(
         &'a self,
         args: &'a Args,

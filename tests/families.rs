@@ -352,7 +352,7 @@ fn a_broken_family_says_which_file_and_why() {
 fn grading_tells_checker_errors_from_scores() {
     let library = Stdlib::read();
     let grade = Grade::new(Arc::new(|name: &str| (name == "process").then(backend)));
-    assert_eq!(grade.kind(), Kind::Pure);
+    assert_eq!(grade.about().kind, Kind::Pure);
     let run_of = |library: &Stdlib, files: &[(String, Vec<u8>)]| {
         let grounding = library.groundings_by_family(1).remove("csv_to_json").unwrap().remove(0);
         let task = call(&Write::new(Arc::default()), &library.write_args(&grounding), library);
@@ -407,9 +407,9 @@ fn operators_say_what_they_are() {
         Box::new(Write::new(Arc::default())),
         Box::new(Mock::new(Arc::default())),
     ];
-    let names: Vec<&str> = operators.iter().map(|operator| operator.name()).collect();
+    let names: Vec<&str> = operators.iter().map(|operator| operator.about().name).collect();
     assert_eq!(names, ["persona.draw", "skill.ground", "task.write", "workspace.mock"]);
-    assert!(operators.iter().all(|operator| operator.kind() == Kind::Pure));
+    assert!(operators.iter().all(|operator| operator.about().kind == Kind::Pure));
     // The same answer through the operators as through the functions that the other tests use.
     let library = Stdlib::read();
     let args = |pairs: Vec<(&str, Value)>| {

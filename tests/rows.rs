@@ -20,7 +20,7 @@ fn field(name: &str) -> Value {
 }
 
 fn operator(name: &str) -> Arc<dyn Operator> {
-    rows::all().into_iter().find(|one| one.name() == name).expect("an operator")
+    rows::all().into_iter().find(|one| one.about().name == name).expect("an operator")
 }
 
 /// Calls an operator, with as many threads as said.

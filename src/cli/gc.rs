@@ -72,7 +72,7 @@ pub(super) fn gc(args: &Gc) -> Result<Exit, Failure> {
         !args.recorded
             && operators
                 .get(&receipt.operator)
-                .map_or(true, |operator| operator.kind() == Kind::Recorded)
+                .map_or(true, |operator| operator.about().kind == Kind::Recorded)
     };
     let mut runs = 0;
     let done = store::collect(&folder, "claw gc", args.dry_run, |snapshot| {

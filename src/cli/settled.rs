@@ -145,7 +145,7 @@ impl Came<'_> {
             && self.plan.order.iter().all(|node| {
                 let stage = self.plan.stage(*node);
                 let kept = |name: &String| {
-                    self.operators.get(name).is_ok_and(|found| found.kind() != Kind::Effect)
+                    self.operators.get(name).is_ok_and(|found| found.about().kind != Kind::Effect)
                 };
                 stage.policy().cache == CacheUse::On && operators(&stage.expr).iter().all(kept)
             })

@@ -305,9 +305,9 @@ impl Site<'_> {
             && let Some(operators) = self.operators
             && let Ok(operator) = operators.get(&name)
         {
-            facts.push(format!("version {}", operator.version()));
+            facts.push(format!("version {}", operator.about().version));
             facts.push(
-                match operator.kind() {
+                match operator.about().kind {
                     Kind::Pure => "pure: the same arguments give the same result",
                     Kind::Recorded => "recorded: its first result for some arguments is kept",
                     Kind::Effect => "effect: done anew in each run",

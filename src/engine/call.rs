@@ -32,7 +32,8 @@ pub struct Operators {
 impl Operators {
     /// A registry of these.
     pub fn new(operators: impl IntoIterator<Item = Arc<dyn Operator>>) -> Operators {
-        let by_name = operators.into_iter().map(|operator| (operator.name(), operator)).collect();
+        let by_name =
+            operators.into_iter().map(|operator| (operator.about().name, operator)).collect();
         Operators { by_name, offline: false }
     }
 
@@ -55,7 +56,7 @@ impl Operators {
 
     /// An operator's version; 0 for an unknown one.
     pub fn version(&self, name: &str) -> u32 {
-        self.by_name.get(name).map_or(0, |operator| operator.version())
+        self.by_name.get(name).map_or(0, |operator| operator.about().version)
     }
 }
 
@@ -145,9 +146,9 @@ impl RowCaller {
         let operator = shared.operators.get(&call.operator)?;
         let narrowed = operator.reads(&args, &*shared.store)?;
         let key = operator.key(&narrowed, attempt);
-        let kept = operator.kind() != Kind::Effect;
+        let kept = operator.about().kind != Kind::Effect;
         // Without a network a recorded answer is all there is, whatever the policy says.
-        let only_recorded = shared.operators.offline && operator.kind() == Kind::Recorded;
+        let only_recorded = shared.operators.offline && operator.about().kind == Kind::Recorded;
         if kept
             && (only_recorded || self.believes(&key))
             && let Some(value) = self.look_up(&key)?
@@ -157,11 +158,7 @@ impl RowCaller {
         if only_recorded {
             return Err(not_recorded(&**operator, &args));
         }
-        let working = {
-            let mut working = shared.working.lock().unwrap_or_else(PoisonError::into_inner);
-            working.entry(key).or_default().clone()
-        };
-        let _mine = working.lock().await;
+        let _turn = Turn::of(shared, key).await;
         // An equal call may have ended while this one waited.
         if kept
             && self.believes(&key)
@@ -178,8 +175,8 @@ impl RowCaller {
         if kept {
             let receipt = Receipt {
                 key,
-                operator: operator.name().to_string(),
-                version: operator.version(),
+                operator: operator.about().name.to_string(),
+                version: operator.about().version,
                 parts: narrowed.0.iter().map(|(name, arg)| (name.clone(), arg.digest())).collect(),
                 result,
                 took_ms: began.elapsed().as_millis() as u64,
@@ -187,7 +184,6 @@ impl RowCaller {
             };
             shared.keep(&receipt, self.policy.cache)?;
         }
-        shared.working.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
         Ok(value)
     }
 
@@ -241,7 +237,7 @@ impl RowCaller {
             // A pure call that failed would fail again in the same way.
             let again = match &err {
                 CallError::Infrastructure(_) => true,
-                CallError::Row { .. } => operator.kind() == Kind::Recorded,
+                CallError::Row { .. } => operator.about().kind == Kind::Recorded,
                 CallError::Budget(_) | CallError::Offline(_) | CallError::Cancelled => false,
             };
             if !again || attempt > self.policy.retries {
@@ -279,9 +275,36 @@ impl RowCaller {
                 Ok(done) => done,
                 Err(_) => Err(CallError::Infrastructure(format!(
                     "`{}` took longer than the stage's timeout of {limit} ms",
-                    operator.name()
+                    operator.about().name
                 ))),
             },
+        }
+    }
+}
+
+/// The turn to make a call: equal calls of a run wait for one another.
+struct Turn<'a> {
+    shared: &'a Shared,
+    key: Digest,
+    _mine: tokio::sync::OwnedMutexGuard<()>,
+}
+
+impl<'a> Turn<'a> {
+    async fn of(shared: &'a Shared, key: Digest) -> Turn<'a> {
+        let one = {
+            let mut working = shared.working.lock().unwrap_or_else(PoisonError::into_inner);
+            working.entry(key).or_default().clone()
+        };
+        Turn { shared, key, _mine: one.lock_owned().await }
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        let mut working = self.shared.working.lock().unwrap_or_else(PoisonError::into_inner);
+        // The list has it and this turn; who else has it waits.
+        if working.get(&self.key).is_some_and(|one| Arc::strong_count(one) == 2) {
+            working.remove(&self.key);
         }
     }
 }
@@ -291,7 +314,7 @@ const QUESTION: usize = 200;
 
 /// What a call would have asked, had it been allowed to.
 fn not_recorded(operator: &dyn Operator, args: &Args) -> CallError {
-    let name = operator.name();
+    let name = operator.about().name;
     let asks = operator.asks(args);
     let whom = asks.as_ref().and_then(|asks| asks.remote()).unwrap_or("a model");
     let mut question = asks.as_ref().and_then(|asks| asks.text.clone()).unwrap_or_default();

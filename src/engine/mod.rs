@@ -36,7 +36,7 @@ pub use forecast::{Forecast, forecast};
 pub use journal::{Journal, Spent};
 pub use log::{Event, RunInfo, RunLog, RunRecord, StageRecord, read_run, read_stage_ends, run_ids};
 pub use operator::{
-    Args, Asks, CallError, Cancel, Context, Kind, Operator, Pool, Tell, read_value,
+    About, Args, Asks, CallError, Cancel, Context, Kind, Operator, Pool, Tell, read_value,
 };
 pub use output::Place;
 pub use pools::Limits;

@@ -41,24 +41,28 @@ pub enum Pool {
     Machine,
 }
 
+/// What an operator is.
+#[derive(Debug, Clone, Copy)]
+pub struct About {
+    /// Module and name: `rollout.run`.
+    pub name: &'static str,
+    /// Bumped by hand when the meaning changes, so that older results are no longer used.
+    pub version: u32,
+    /// What may be assumed about its results.
+    pub kind: Kind,
+    /// What its calls wait for.
+    pub pool: Pool,
+}
+
 /// One thing that a stage can do. Its signature is the `extern def` of the same name in `stdlib/`.
 pub trait Operator: Send + Sync {
-    /// Module and name: `rollout.run`.
-    fn name(&self) -> &'static str;
-
-    /// Bumped by hand when the meaning changes, so that older results are no longer used.
-    fn version(&self) -> u32;
-
-    /// What may be assumed about its results.
-    fn kind(&self) -> Kind;
-
-    /// What it waits for.
-    fn pool(&self) -> Pool;
+    /// What it is, whatever its arguments.
+    fn about(&self) -> About;
 
     /// What this call waits for, where that depends on its arguments.
     fn pool_of(&self, args: &Args) -> Pool {
         let _ = args;
-        self.pool()
+        self.about().pool
     }
 
     /// Narrows the arguments to what this call really reads, for its key: a directory to the one
@@ -258,8 +262,8 @@ impl dyn Operator {
     /// The key of a call with these arguments (what it reads of them, see [`Operator::reads`]) in
     /// the `attempt`-th attempt of a `try`. What is pure gives the same at every attempt.
     pub fn key(&self, reads: &Args, attempt: u32) -> Digest {
-        let key = plan::call_key(self.name(), self.version(), &reads.0);
-        if self.kind() == Kind::Pure { key } else { plan::attempt_key(key, attempt) }
+        let key = plan::call_key(self.about().name, self.about().version, &reads.0);
+        if self.about().kind == Kind::Pure { key } else { plan::attempt_key(key, attempt) }
     }
 }
 

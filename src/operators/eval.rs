@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use futures::future::BoxFuture;
 
-use crate::engine::{Args, CallError, Context, Kind, Operator, Pool};
+use crate::engine::{About, Args, CallError, Context, Kind, Operator, Pool};
 use crate::lang::Value;
 use crate::stats::{Interval, holm, mean, mean_interval, paired, pass_at_k, pass_hat_k, wilson};
 use crate::store::KeyHasher;
@@ -20,20 +20,8 @@ const SHOWN: f64 = 0.05;
 pub struct Summarise;
 
 impl Operator for Summarise {
-    fn name(&self) -> &'static str {
-        "eval.summarise"
-    }
-
-    fn version(&self) -> u32 {
-        1
-    }
-
-    fn kind(&self) -> Kind {
-        Kind::Pure
-    }
-
-    fn pool(&self) -> Pool {
-        Pool::Cpu
+    fn about(&self) -> About {
+        About { name: "eval.summarise", version: 1, kind: Kind::Pure, pool: Pool::Cpu }
     }
 
     fn call<'a>(

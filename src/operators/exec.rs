@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use futures::future::BoxFuture;
 
-use crate::engine::{Args, CallError, Context, Kind, Operator, Pool};
+use crate::engine::{About, Args, CallError, Context, Kind, Operator, Pool};
 use crate::lang::Value;
 use crate::sandbox::{Command, Exit};
 use crate::store::{Digest, Entry, Objects, Tree};
@@ -124,25 +124,18 @@ impl Exec {
 }
 
 impl Operator for Exec {
-    fn name(&self) -> &'static str {
-        match self.gives {
-            Gives::Done => "exec.run",
-            Gives::File => "exec.file",
-            Gives::Rows => "exec.rows",
+    fn about(&self) -> About {
+        About {
+            name: match self.gives {
+                Gives::Done => "exec.run",
+                Gives::File => "exec.file",
+                Gives::Rows => "exec.rows",
+            },
+            version: 1,
+            kind: Kind::Pure,
+            // A command computes; it does not wait for a model, as a rollout does.
+            pool: Pool::Cpu,
         }
-    }
-
-    fn version(&self) -> u32 {
-        1
-    }
-
-    fn kind(&self) -> Kind {
-        Kind::Pure
-    }
-
-    /// A command computes; it does not wait for a model, as a rollout does.
-    fn pool(&self) -> Pool {
-        Pool::Cpu
     }
 
     fn reads(&self, args: &Args, _: &dyn Objects) -> Result<Args, CallError> {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use futures::future::BoxFuture;
 
 use crate::agent::{Models, model_name};
-use crate::engine::{Args, Asks, CallError, Context, Kind, Operator, Pool, Spent};
+use crate::engine::{About, Args, Asks, CallError, Context, Kind, Operator, Pool, Spent};
 use crate::lang::Value;
 use crate::model::{Answer, Finish, Message, Request, Settings};
 
@@ -64,29 +64,22 @@ impl Llm {
             },
         };
         let spent = Spent { answers: 1, input: usage.input, output: usage.output };
-        context.spent(self.name(), model, spent)?;
+        context.spent(self.about().name, model, spent)?;
         Ok(value)
     }
 }
 
 impl Operator for Llm {
-    fn name(&self) -> &'static str {
-        match self.gives {
-            Gives::Text => "llm.text",
-            Gives::Json => "llm.json",
+    fn about(&self) -> About {
+        About {
+            name: match self.gives {
+                Gives::Text => "llm.text",
+                Gives::Json => "llm.json",
+            },
+            version: 1,
+            kind: Kind::Recorded,
+            pool: Pool::Elsewhere,
         }
-    }
-
-    fn version(&self) -> u32 {
-        1
-    }
-
-    fn kind(&self) -> Kind {
-        Kind::Recorded
-    }
-
-    fn pool(&self) -> Pool {
-        Pool::Elsewhere
     }
 
     fn asks(&self, args: &Args) -> Option<Asks> {

@@ -1,7 +1,6 @@
 //! What a stage can do: one file a family of operators. [`all`] puts them together with the
 //! sandboxes and models that they act through.
 
-pub mod blackbox;
 pub mod eval;
 pub mod exec;
 pub mod files;
@@ -59,11 +58,6 @@ pub fn all(
         Arc::new(skill::Ground::default()),
         Arc::new(task::Write::new(library.clone())),
         Arc::new(workspace::Mock::new(library)),
-        Arc::new(rollout::ClawTools),
-        Arc::new(rollout::SandboxTools),
-        Arc::new(rollout::OwnTool),
-        Arc::new(blackbox::BlackBox),
-        Arc::new(blackbox::OpenClawAgent),
         Arc::new(
             rollout::Rollout::new(models.clone(), showing(&installed, &backends)?)
                 .with_installed(installed),
@@ -78,7 +72,8 @@ pub fn all(
         Arc::new(llm::Llm::new(llm::Gives::Text, models.clone())),
         Arc::new(llm::Llm::new(llm::Gives::Json, models)),
     ];
-    Ok(Operators::new(operators.into_iter().chain(rows::all()).chain(files::all())))
+    let families = rollout::ways_to_act().into_iter().chain(rows::all()).chain(files::all());
+    Ok(Operators::new(operators.into_iter().chain(families)))
 }
 
 /// The same sandboxes; those of namespaces also see where agents are installed. Only rollouts get

@@ -13,7 +13,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use minijinja::{Environment, UndefinedBehavior};
 
-use crate::engine::{Args, CallError, Context, Kind, Operator, Pool};
+use crate::engine::{About, Args, CallError, Context, Kind, Operator, Pool};
 use crate::lang::Value;
 use crate::store::{Digest, KeyHasher, Objects};
 
@@ -27,20 +27,8 @@ pub struct Draw {
 }
 
 impl Operator for Draw {
-    fn name(&self) -> &'static str {
-        "persona.draw"
-    }
-
-    fn version(&self) -> u32 {
-        1
-    }
-
-    fn kind(&self) -> Kind {
-        Kind::Pure
-    }
-
-    fn pool(&self) -> Pool {
-        Pool::Instant
+    fn about(&self) -> About {
+        About { name: "persona.draw", version: 1, kind: Kind::Pure, pool: Pool::Instant }
     }
 
     fn call<'a>(

@@ -17,7 +17,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use serde::Deserialize;
 
-use crate::engine::{Args, CallError, Context, Kind, Operator, Pool};
+use crate::engine::{About, Args, CallError, Context, Kind, Operator, Pool};
 use crate::lang::Value;
 use crate::store::{Digest, KeyHasher, Objects, Tree};
 
@@ -31,20 +31,8 @@ pub struct Ground {
 }
 
 impl Operator for Ground {
-    fn name(&self) -> &'static str {
-        "skill.ground"
-    }
-
-    fn version(&self) -> u32 {
-        1
-    }
-
-    fn kind(&self) -> Kind {
-        Kind::Pure
-    }
-
-    fn pool(&self) -> Pool {
-        Pool::Instant
+    fn about(&self) -> About {
+        About { name: "skill.ground", version: 1, kind: Kind::Pure, pool: Pool::Instant }
     }
 
     /// Of the skills, only what their front matter says of families and operations.

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use futures::future::BoxFuture;
 
 use crate::agent::Trajectory;
-use crate::engine::{Args, CallError, Context, Kind, Operator, Pool};
+use crate::engine::{About, Args, CallError, Context, Kind, Operator, Pool};
 use crate::lang::Value;
 use crate::learn::{
     BaseSettings, Checkpoint, CheckpointModel, LearnError, Run, SftSettings, fine_tune, pretrain,
@@ -24,20 +24,8 @@ pub struct Tiny;
 pub struct Sft;
 
 impl Operator for Tiny {
-    fn name(&self) -> &'static str {
-        "train.tiny"
-    }
-
-    fn version(&self) -> u32 {
-        1
-    }
-
-    fn kind(&self) -> Kind {
-        Kind::Pure
-    }
-
-    fn pool(&self) -> Pool {
-        Pool::Machine
+    fn about(&self) -> About {
+        About { name: "train.tiny", version: 1, kind: Kind::Pure, pool: Pool::Machine }
     }
 
     fn call<'a>(
@@ -63,20 +51,8 @@ impl Operator for Tiny {
 }
 
 impl Operator for Sft {
-    fn name(&self) -> &'static str {
-        "train.sft"
-    }
-
-    fn version(&self) -> u32 {
-        1
-    }
-
-    fn kind(&self) -> Kind {
-        Kind::Pure
-    }
-
-    fn pool(&self) -> Pool {
-        Pool::Machine
+    fn about(&self) -> About {
+        About { name: "train.sft", version: 1, kind: Kind::Pure, pool: Pool::Machine }
     }
 
     fn call<'a>(

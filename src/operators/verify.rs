@@ -23,7 +23,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use serde_json::Value as Json;
 
-use crate::engine::{Args, CallError, Context, Kind, Operator, Pool};
+use crate::engine::{About, Args, CallError, Context, Kind, Operator, Pool};
 use crate::lang::Value;
 use crate::sandbox::{Backend, Command, Exit, FileError, Limits, Sandbox, SandboxError, WORKSPACE};
 use crate::store::{Digest, Objects};
@@ -49,20 +49,8 @@ impl Grade {
 }
 
 impl Operator for Grade {
-    fn name(&self) -> &'static str {
-        "verify.grade"
-    }
-
-    fn version(&self) -> u32 {
-        1
-    }
-
-    fn kind(&self) -> Kind {
-        Kind::Pure
-    }
-
-    fn pool(&self) -> Pool {
-        Pool::Sandbox
+    fn about(&self) -> About {
+        About { name: "verify.grade", version: 1, kind: Kind::Pure, pool: Pool::Sandbox }
     }
 
     /// Where no program judges, it does not matter which sandbox it would have run in.

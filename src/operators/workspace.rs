@@ -5,7 +5,7 @@ use std::sync::Arc;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 
-use crate::engine::{Args, CallError, Context, Kind, Operator, Pool};
+use crate::engine::{About, Args, CallError, Context, Kind, Operator, Pool};
 use crate::lang::Value;
 use crate::store::Objects;
 
@@ -29,20 +29,8 @@ impl Mock {
 }
 
 impl Operator for Mock {
-    fn name(&self) -> &'static str {
-        "workspace.mock"
-    }
-
-    fn version(&self) -> u32 {
-        1
-    }
-
-    fn kind(&self) -> Kind {
-        Kind::Pure
-    }
-
-    fn pool(&self) -> Pool {
-        Pool::Instant
+    fn about(&self) -> About {
+        About { name: "workspace.mock", version: 1, kind: Kind::Pure, pool: Pool::Instant }
     }
 
     /// Of the families, only this family's file templates: parameters come with the task.

@@ -301,13 +301,6 @@ impl Ground for Group {
 }
 
 impl Sandbox for LocalSandbox {
-    fn exec<'a>(
-        &'a mut self,
-        command: &'a Command,
-    ) -> BoxFuture<'a, Result<Outcome, SandboxError>> {
-        Box::pin(self.run(command, Box::pin(futures::future::pending())))
-    }
-
     fn exec_until<'a>(
         &'a mut self,
         command: &'a Command,

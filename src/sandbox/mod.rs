@@ -198,19 +198,20 @@ pub trait Backend: Send + Sync {
 /// One open sandbox. Dropping it kills everything in it.
 pub trait Sandbox: Send {
     /// Runs a command to its end.
-    fn exec<'a>(&'a mut self, command: &'a Command)
-    -> BoxFuture<'a, Result<Outcome, SandboxError>>;
+    fn exec<'a>(
+        &'a mut self,
+        command: &'a Command,
+    ) -> BoxFuture<'a, Result<Outcome, SandboxError>> {
+        self.exec_until(command, Box::pin(futures::future::pending()))
+    }
 
     /// Runs a command to its end, or until `enough` is ready: its process tree is killed then, and it
-    /// ends by signal 9. A backend that cannot stop a command lets it go on to its own end.
+    /// ends by signal 9.
     fn exec_until<'a>(
         &'a mut self,
         command: &'a Command,
         enough: BoxFuture<'a, ()>,
-    ) -> BoxFuture<'a, Result<Outcome, SandboxError>> {
-        drop(enough);
-        self.exec(command)
-    }
+    ) -> BoxFuture<'a, Result<Outcome, SandboxError>>;
 
     /// Listens inside, on 127.0.0.1: what commands connect to there is accepted by the program,
     /// outside. So they reach the one thing that is offered to them and no network. A sandbox with

@@ -103,13 +103,6 @@ impl ProcessSandbox {
 }
 
 impl Sandbox for ProcessSandbox {
-    fn exec<'a>(
-        &'a mut self,
-        command: &'a Command,
-    ) -> BoxFuture<'a, Result<Outcome, SandboxError>> {
-        self.exec_until(command, Box::pin(futures::future::pending()))
-    }
-
     fn exec_until<'a>(
         &'a mut self,
         command: &'a Command,

@@ -71,9 +71,10 @@ fn system(code: &str, message: &str) -> FileError {
 }
 
 impl Sandbox for FakeSandbox {
-    fn exec<'a>(
+    fn exec_until<'a>(
         &'a mut self,
         command: &'a Command,
+        _enough: BoxFuture<'a, ()>,
     ) -> BoxFuture<'a, Result<Outcome, SandboxError>> {
         self.commands.push(command.clone());
         let outcome = (self.shell)(&mut self.files, command);

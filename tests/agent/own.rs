@@ -6,12 +6,13 @@ use claw::agent::{AgentSettings, CallLimits, Contract};
 use claw::engine::{Args, Context, Operator};
 use claw::lang::Value;
 use claw::model::ToolCall;
-use claw::operators::rollout::{ClawTools, OwnTool};
 use claw::sandbox::{Backend, Limits, Sandbox};
 use claw::store::{Digest, MemoryObjects, Objects};
 use serde_json::{Value as Json, json};
 
 use crate::sandbox::shared;
+
+use super::acts;
 
 async fn make(
     operator: &dyn Operator,
@@ -49,8 +50,8 @@ async fn opened(
     objects: &Arc<MemoryObjects>,
     tool: &[(&str, Value)],
 ) -> Result<(Value, Box<dyn Contract>), String> {
-    let tool = make(&OwnTool, objects, tool).await?;
-    let agent = make(&ClawTools, objects, &[("own", Value::List(vec![tool]))]).await?;
+    let tool = make(&*acts("command_tool"), objects, tool).await?;
+    let agent = make(&*acts("claw_tools"), objects, &[("own", Value::List(vec![tool]))]).await?;
     let settings = AgentSettings::from_value(&agent).unwrap();
     assert_eq!(settings.to_value(), agent);
     Ok((agent, settings.open(&**objects).unwrap()))

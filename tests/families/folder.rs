@@ -80,9 +80,10 @@ impl Folder {
 }
 
 impl Sandbox for Folder {
-    fn exec<'a>(
+    fn exec_until<'a>(
         &'a mut self,
         command: &'a Command,
+        _enough: BoxFuture<'a, ()>,
     ) -> BoxFuture<'a, Result<Outcome, SandboxError>> {
         async move { self.run(command).map_err(broken) }.boxed()
     }

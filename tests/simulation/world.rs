@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use claw::engine::{Args, CallError, Context, Kind, Limits, Operator, Operators, Pool};
+use claw::engine::{About, Args, CallError, Context, Kind, Limits, Operator, Operators, Pool};
 use claw::lang::Value;
 use claw::store::Digest;
 use futures::future::BoxFuture;
@@ -117,20 +117,8 @@ struct Toy {
 }
 
 impl Operator for Toy {
-    fn name(&self) -> &'static str {
-        self.name
-    }
-
-    fn version(&self) -> u32 {
-        self.world.version
-    }
-
-    fn kind(&self) -> Kind {
-        Kind::Pure
-    }
-
-    fn pool(&self) -> Pool {
-        self.pool
+    fn about(&self) -> About {
+        About { name: self.name, version: self.world.version, kind: Kind::Pure, pool: self.pool }
     }
 
     fn call<'a>(

@@ -102,14 +102,14 @@ impl Caller for AheadCaller<'_> {
             let operator = self.ahead.operators.get(&call.operator)?;
             let narrowed = operator.reads(&args, &**store)?;
             let key = operator.key(&narrowed, attempt);
-            if operator.kind() != Kind::Effect
+            if operator.about().kind != Kind::Effect
                 && let Ok(Some(receipt)) = store.receipt(&key)
                 && let Ok(value) = read_value(&**store, &receipt.result)
             {
                 return Ok(value);
             }
             self.ran.store(true, Ordering::Relaxed);
-            if operator.kind() == Kind::Pure && operator.pool_of(&args) == Pool::Instant {
+            if operator.about().kind == Kind::Pure && operator.pool_of(&args) == Pool::Instant {
                 if is_large(&args) {
                     self.stop();
                     return Err(Stop::Unknown);

@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use futures::future::BoxFuture;
 
-use crate::engine::{Args, CallError, Context, Kind, Operator, Pool, read_value};
+use crate::engine::{About, Args, CallError, Context, Kind, Operator, Pool, read_value};
 use crate::lang::{Table, Value};
 use crate::store::{Digest, Objects};
 
@@ -48,20 +48,8 @@ pub fn all() -> Vec<Arc<dyn Operator>> {
 }
 
 impl Operator for FileOperator {
-    fn name(&self) -> &'static str {
-        self.name
-    }
-
-    fn version(&self) -> u32 {
-        1
-    }
-
-    fn kind(&self) -> Kind {
-        Kind::Pure
-    }
-
-    fn pool(&self) -> Pool {
-        Pool::Cpu
+    fn about(&self) -> About {
+        About { name: self.name, version: 1, kind: Kind::Pure, pool: Pool::Cpu }
     }
 
     /// What a file is called is for messages only: another name reads nothing anew.

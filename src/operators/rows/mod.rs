@@ -24,7 +24,7 @@ use std::sync::Arc;
 
 use futures::future::BoxFuture;
 
-use crate::engine::{Args, CallError, Context, Kind, Operator, Pool, read_value};
+use crate::engine::{About, Args, CallError, Context, Kind, Operator, Pool, read_value};
 use crate::lang::{self, Function, Table, Value};
 use crate::store::{Digest, Objects};
 
@@ -62,20 +62,8 @@ pub fn all() -> Vec<Arc<dyn Operator>> {
 }
 
 impl Operator for TableOperator {
-    fn name(&self) -> &'static str {
-        self.name
-    }
-
-    fn version(&self) -> u32 {
-        self.version
-    }
-
-    fn kind(&self) -> Kind {
-        Kind::Pure
-    }
-
-    fn pool(&self) -> Pool {
-        Pool::Machine
+    fn about(&self) -> About {
+        About { name: self.name, version: self.version, kind: Kind::Pure, pool: Pool::Machine }
     }
 
     fn pool_of(&self, args: &Args) -> Pool {

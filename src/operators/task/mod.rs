@@ -26,7 +26,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use serde_json::{Map, Value as Json};
 
-use crate::engine::{Args, CallError, Context, Kind, Operator, Pool};
+use crate::engine::{About, Args, CallError, Context, Kind, Operator, Pool};
 use crate::lang::Value;
 use crate::store::{KeyHasher, Objects};
 
@@ -55,20 +55,8 @@ impl Write {
 }
 
 impl Operator for Write {
-    fn name(&self) -> &'static str {
-        "task.write"
-    }
-
-    fn version(&self) -> u32 {
-        1
-    }
-
-    fn kind(&self) -> Kind {
-        Kind::Pure
-    }
-
-    fn pool(&self) -> Pool {
-        Pool::Instant
+    fn about(&self) -> About {
+        About { name: "task.write", version: 1, kind: Kind::Pure, pool: Pool::Instant }
     }
 
     fn reads(&self, args: &Args, objects: &dyn Objects) -> Result<Args, CallError> {

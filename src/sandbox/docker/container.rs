@@ -204,13 +204,6 @@ fn body(plan: &Plan, limits: &Limits, tree: &Tree) -> ContainerCreateBody {
 }
 
 impl Sandbox for Container {
-    fn exec<'a>(
-        &'a mut self,
-        command: &'a Command,
-    ) -> BoxFuture<'a, Result<Outcome, SandboxError>> {
-        self.exec_until(command, Box::pin(futures::future::pending()))
-    }
-
     fn exec_until<'a>(
         &'a mut self,
         command: &'a Command,

@@ -1,15 +1,21 @@
-//! `rollout`: how a model acts (`claw_tools`, `sandbox_tools`, `command_tool`), and letting it act
-//! (`run`).
+//! `rollout`: letting a model act (`run`), and how it acts: with tools of ours ([`tools`]) or through
+//! a program that brings its own loop ([`outside`]).
+
+mod acts;
+mod outside;
+mod tools;
+
+pub use acts::all as ways_to_act;
 
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
 
 use crate::agent::{
-    AgentSettings, Bounds, CommandTool, Contract, Episode, Installed, Models, Outing, OutsideAgent,
-    Trajectory, episode, model_name, outing,
+    AgentSettings, Bounds, Contract, Episode, Installed, Models, Outing, OutsideAgent, Trajectory,
+    episode, model_name, outing,
 };
-use crate::engine::{Args, Asks, CallError, Context, Kind, Operator, Pool, Spent};
+use crate::engine::{About, Args, Asks, CallError, Context, Kind, Operator, Pool, Spent};
 use crate::lang::Value;
 use crate::sandbox::Limits;
 use crate::store::{Digest, KeyHasher, Objects};
@@ -19,204 +25,6 @@ use super::place::{Backends, Place};
 /// UTF-8 bytes of a command's output that a sandbox keeps: enough for the 200,000 characters that
 /// contracts show, however wide they are.
 const KEPT_OUTPUT: usize = 800_000;
-
-/// `rollout.claw_tools`: the `claw/2026.4` contract with limits.
-pub struct ClawTools;
-
-/// `rollout.sandbox_tools`: the `sandbox/0.2` contract with limits.
-pub struct SandboxTools;
-
-/// Limits of which a program may give some and leave out others.
-struct Usual {
-    max_steps: i64,
-    step_tokens: i64,
-    context: i64,
-    exec_ms: i64,
-    time_ms: i64,
-}
-
-impl Usual {
-    fn settings(&self, contract: &str, args: &Args) -> Result<AgentSettings, CallError> {
-        let number = |name: &str, usual: i64| match args.0.get(name) {
-            Some(_) => args.int(name),
-            None => Ok(usual),
-        };
-        let at_least_one = |name: &str, usual: i64| match number(name, usual)? {
-            given if given >= 1 => Ok(given as u64),
-            given => Err(CallError::row(format!("`{name}` must be at least 1, not {given}"))),
-        };
-        let small = |name: &str, usual: i64| {
-            u32::try_from(at_least_one(name, usual)?)
-                .map_err(|_| CallError::row(format!("`{name}` must be at most {}", u32::MAX)))
-        };
-        Ok(AgentSettings {
-            contract: contract.to_string(),
-            tools: None,
-            own: Vec::new(),
-            max_steps: small("max_steps", self.max_steps)?,
-            step_tokens: small("step_tokens", self.step_tokens)?,
-            context: at_least_one("context", self.context)?,
-            exec_ms: at_least_one("exec_time", self.exec_ms)?,
-            time_ms: at_least_one("time", self.time_ms)?,
-        })
-    }
-}
-
-impl Operator for ClawTools {
-    fn name(&self) -> &'static str {
-        "rollout.claw_tools"
-    }
-
-    /// 2: the contract has `process`, and an agent may have some of its tools and others beside.
-    fn version(&self) -> u32 {
-        2
-    }
-
-    fn kind(&self) -> Kind {
-        Kind::Pure
-    }
-
-    fn pool(&self) -> Pool {
-        Pool::Instant
-    }
-
-    fn call<'a>(
-        &'a self,
-        args: &'a Args,
-        context: &'a Context,
-    ) -> BoxFuture<'a, Result<Value, CallError>> {
-        Box::pin(async move {
-            let usual = Usual {
-                max_steps: 12,
-                step_tokens: 512,
-                context: 131_072,
-                exec_ms: 20_000,
-                time_ms: 600_000,
-            };
-            let wrong = |err: crate::agent::BadSettings| CallError::row(err.to_string());
-            let only = match args.0.get("only") {
-                None | Some(Value::Null) => None,
-                Some(Value::List(names)) => Some(
-                    names
-                        .iter()
-                        .map(|name| name.as_str().map(str::to_string))
-                        .collect::<Option<Vec<String>>>()
-                        .ok_or_else(|| CallError::row("`only` must be a list of names"))?,
-                ),
-                Some(_) => return Err(CallError::row("`only` must be a list of names")),
-            };
-            let own = match args.0.get("own") {
-                None => Vec::new(),
-                Some(Value::List(own)) => own
-                    .iter()
-                    .map(CommandTool::from_value)
-                    .collect::<Result<_, _>>()
-                    .map_err(|err| wrong(err.into()))?,
-                Some(_) => return Err(CallError::row("`own` must be a list of tools")),
-            };
-            let settings = AgentSettings {
-                tools: AgentSettings::choose(only.as_deref()).map_err(wrong)?,
-                own,
-                ..usual.settings("claw/2026.4", args)?
-            };
-            // Names that clash are told here, not in every rollout.
-            settings.open(&*context.objects).map_err(wrong)?;
-            Ok(settings.to_value())
-        })
-    }
-}
-
-/// `rollout.command_tool`: a tool of the project's own.
-pub struct OwnTool;
-
-impl Operator for OwnTool {
-    fn name(&self) -> &'static str {
-        "rollout.command_tool"
-    }
-
-    fn version(&self) -> u32 {
-        1
-    }
-
-    fn kind(&self) -> Kind {
-        Kind::Pure
-    }
-
-    fn pool(&self) -> Pool {
-        Pool::Instant
-    }
-
-    fn call<'a>(
-        &'a self,
-        args: &'a Args,
-        _context: &'a Context,
-    ) -> BoxFuture<'a, Result<Value, CallError>> {
-        Box::pin(async move {
-            let given = |name: &str| args.0.get(name).cloned().unwrap_or(Value::Null);
-            let tool = Value::record([
-                ("tool", args.get("name")?.clone()),
-                ("description", args.get("description")?.clone()),
-                ("parameters", given("parameters")),
-                ("command", args.get("command")?.clone()),
-                ("file", given("file")),
-            ]);
-            let tool =
-                CommandTool::from_value(&tool).map_err(|err| CallError::row(err.to_string()))?;
-            Ok(tool.to_value())
-        })
-    }
-}
-
-impl Operator for SandboxTools {
-    fn name(&self) -> &'static str {
-        "rollout.sandbox_tools"
-    }
-
-    fn version(&self) -> u32 {
-        1
-    }
-
-    fn kind(&self) -> Kind {
-        Kind::Pure
-    }
-
-    fn pool(&self) -> Pool {
-        Pool::Instant
-    }
-
-    fn call<'a>(
-        &'a self,
-        args: &'a Args,
-        _context: &'a Context,
-    ) -> BoxFuture<'a, Result<Value, CallError>> {
-        Box::pin(async move {
-            let usual = Usual {
-                max_steps: 100,
-                step_tokens: 65_536,
-                context: 65_536,
-                exec_ms: 120_000,
-                time_ms: 5_400_000,
-            };
-            let said = |name: &str, usual: bool| match args.0.get(name) {
-                Some(Value::Bool(said)) => Ok(*said),
-                Some(_) => Err(CallError::row(format!("`{name}` must be true or false"))),
-                None => Ok(usual),
-            };
-            let contract = match (said("tools", true)?, said("legacy", false)?) {
-                (true, false) => "sandbox/0.2",
-                (true, true) => "sandbox/0.2-legacy",
-                (false, false) => "sandbox/0.2-vanilla",
-                (false, true) => {
-                    return Err(CallError::row(
-                        "`legacy` is about tools, and `tools: false` takes them away\n  help: leave \
-                         one of the two out",
-                    ));
-                }
-            };
-            Ok(usual.settings(contract, args)?.to_value())
-        })
-    }
-}
 
 /// `rollout.run`: one episode in a sandbox of its own.
 ///
@@ -362,33 +170,21 @@ impl Rollout {
         })?;
         trajectory.after = Some(closed.workspace);
         trajectory.refused = closed.refused;
-        let version = self.version().to_string();
-        trajectory.versions.insert(self.name().to_string(), version);
+        let about = self.about();
+        trajectory.versions.insert(about.name.to_string(), about.version.to_string());
 
         let tokens = trajectory.tokens();
         let answers = trajectory.steps() as u64;
         let spent = Spent { answers, input: tokens.input, output: tokens.output };
-        context.spent(self.name(), model_value, spent)?;
+        context.spent(about.name, model_value, spent)?;
         let id = run_id(world_id, &name, trial);
         run_row(&id, world, &name, trial, &trajectory, closed.workspace, context)
     }
 }
 
 impl Operator for Rollout {
-    fn name(&self) -> &'static str {
-        "rollout.run"
-    }
-
-    fn version(&self) -> u32 {
-        1
-    }
-
-    fn kind(&self) -> Kind {
-        Kind::Pure
-    }
-
-    fn pool(&self) -> Pool {
-        Pool::Sandbox
+    fn about(&self) -> About {
+        About { name: "rollout.run", version: 1, kind: Kind::Pure, pool: Pool::Sandbox }
     }
 
     fn asks(&self, args: &Args) -> Option<Asks> {
