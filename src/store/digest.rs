@@ -19,7 +19,7 @@ impl Digest {
 
     /// The first twelve hexadecimal digits: enough for a person to tell results apart.
     pub fn short(&self) -> String {
-        self.to_string()[..12].to_string()
+        blake3::Hash::from_bytes(self.0).to_hex()[..12].to_string()
     }
 
     /// Reads a digest from exactly 32 bytes.
@@ -37,7 +37,7 @@ impl Digest {
 
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        f.write_str(&blake3::Hash::from_bytes(self.0).to_hex())
     }
 }
 
@@ -70,7 +70,7 @@ impl FromStr for Digest {
 
 impl serde::Serialize for Digest {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+        serializer.serialize_str(&blake3::Hash::from_bytes(self.0).to_hex())
     }
 }
 

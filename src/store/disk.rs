@@ -80,6 +80,17 @@ enum Work {
     Sync(Sender<()>),
 }
 
+impl Work {
+    /// Bytes, about; one that somebody waits for counts as much.
+    fn size(&self) -> usize {
+        match self {
+            Work::Objects(objects) => objects.iter().map(|(_, bytes)| bytes.len()).sum(),
+            Work::Receipt(_, bytes) => bytes.len(),
+            Work::Sync(_) => usize::MAX,
+        }
+    }
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

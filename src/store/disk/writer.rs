@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, Sender};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -25,8 +25,12 @@ const BATCH_BYTES: usize = 8 << 20;
 const INDEXING: usize = 64 << 10;
 /// Bytes of packs that a crash may leave unindexed, about.
 const UNINDEXED: u64 = 256 << 20;
-/// Appends that may wait for the index.
-const SETTLING: usize = 64;
+
+/// How long the first record of an append waits for others. Waking a thread for each costs more than
+/// the record does, on both sides.
+const GATHER: Duration = Duration::from_millis(1);
+/// Bytes that need not wait for others.
+const PLENTY: usize = 64 << 10;
 
 /// The background writer: owns the pack that is being appended to, and does nothing but append, so
 /// that what is done is out of this process at once. What takes longer is the [`Settler`]'s.
@@ -35,18 +39,106 @@ pub(super) struct Appender {
     file: Arc<File>,
     pack: u32,
     offset: u64,
-    settler: SyncSender<Appended>,
+    handover: Arc<Handover>,
     settling: JoinHandle<()>,
 }
 
 /// What was appended and is not yet in the index, nor safe from a power cut.
+#[derive(Default)]
 struct Appended {
-    file: Arc<File>,
+    /// Packs with bytes that a power cut would take.
+    files: Vec<Arc<File>>,
     /// Where the packs end with it.
     end: (u32, u64),
     bytes: u64,
     entries: Batch,
     replies: Vec<Sender<()>>,
+}
+
+impl Appended {
+    fn is_empty(&self) -> bool {
+        self.files.is_empty() && self.replies.is_empty()
+    }
+
+    /// Whether it is so much that the index should be told.
+    fn is_much(&self) -> bool {
+        self.entries.len() >= INDEXING || self.bytes >= UNINDEXED
+    }
+
+    /// Adds what was appended after it.
+    fn add(&mut self, later: Appended) {
+        for file in later.files {
+            if !self.files.iter().any(|known| Arc::ptr_eq(known, &file)) {
+                self.files.push(file);
+            }
+        }
+        self.end = later.end;
+        self.bytes += later.bytes;
+        self.entries.objects.extend(later.entries.objects);
+        self.entries.receipts.extend(later.entries.receipts);
+        self.replies.extend(later.replies);
+    }
+}
+
+/// Where the [`Appender`] leaves what the [`Settler`] takes when it is time.
+#[derive(Default)]
+struct Handover {
+    left: Mutex<Left>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct Left {
+    appended: Appended,
+    /// Whether nothing more will come.
+    closed: bool,
+}
+
+impl Handover {
+    /// Leaves something; waits first while there is much that was not taken yet.
+    fn leave(&self, one: Appended) {
+        let mut left = lock(&self.left);
+        while left.appended.is_much() {
+            left = self.changed.wait(left).unwrap_or_else(PoisonError::into_inner);
+        }
+        let was_empty = left.appended.is_empty();
+        left.appended.add(one);
+        if was_empty || !left.appended.replies.is_empty() || left.appended.is_much() {
+            self.changed.notify_all();
+        }
+    }
+
+    fn close(&self) {
+        lock(&self.left).closed = true;
+        self.changed.notify_all();
+    }
+
+    /// What was left by `due`; sooner when somebody waits for it or it is much; none when all is
+    /// taken and nothing will come.
+    fn take(&self, due: Instant) -> Option<Appended> {
+        let mut left = lock(&self.left);
+        loop {
+            let now = &left.appended;
+            if left.closed || now.is_much() || !now.replies.is_empty() {
+                break;
+            }
+            let patience = match now.is_empty() {
+                true => None,
+                false => Some(due.saturating_duration_since(Instant::now())),
+            };
+            left = match patience {
+                None => self.changed.wait(left).unwrap_or_else(PoisonError::into_inner),
+                Some(Duration::ZERO) => break,
+                Some(patience) => {
+                    let waited = self.changed.wait_timeout(left, patience);
+                    waited.unwrap_or_else(PoisonError::into_inner).0
+                }
+            };
+        }
+        let one = std::mem::take(&mut left.appended);
+        self.changed.notify_all();
+        (!one.is_empty()).then_some(one)
+    }
 }
 
 impl Appender {
@@ -56,25 +148,26 @@ impl Appender {
         offset: u64,
     ) -> Result<Appender, StoreError> {
         let file = open_pack(&shared.folder, pack)?;
-        let (settler, appended) = sync_channel(SETTLING);
+        let handover = Arc::new(Handover::default());
         let settling = Settler {
             shared: shared.clone(),
-            unsynced: Vec::new(),
-            entries: Batch::default(),
-            bytes: 0,
-            end: (pack, offset),
+            handover: handover.clone(),
+            unindexed: Appended { end: (pack, offset), ..Appended::default() },
         };
         let settling = std::thread::Builder::new()
             .name("claw-settle".into())
-            .spawn(move || settling.work(&appended))
+            .spawn(move || settling.work())
             .map_err(io("starting the writer of", &shared.folder))?;
-        Ok(Appender { shared, file, pack, offset, settler, settling })
+        Ok(Appender { shared, file, pack, offset, handover, settling })
     }
 
     pub(super) fn work(mut self, receiver: &Receiver<Work>) {
         while let Ok(first) = receiver.recv() {
+            if first.size() < PLENTY {
+                std::thread::sleep(GATHER);
+            }
             let (out, mut appended) = self.take(first, receiver);
-            let path = pack::path(&self.shared.folder, self.pack);
+            let path = self.shared.folder.join("packs");
             let written = self.shared.attempt(|| {
                 (&*self.file).write_all(&out).map_err(io("writing", &path))?;
                 self.offset += out.len() as u64;
@@ -83,15 +176,13 @@ impl Appender {
             // What could not be written stays in memory, where this run still finds it.
             if written {
                 self.shared.stand(&appended.entries);
+                appended.files.push(self.file.clone());
                 appended.bytes = out.len() as u64;
             } else {
-                let replies = std::mem::take(&mut appended.replies);
-                appended = Appended { replies, ..self.nothing() };
+                appended.entries = Batch::default();
             }
             appended.end = (self.pack, self.offset);
-            if self.settler.send(appended).is_err() {
-                break;
-            }
+            self.handover.leave(appended);
             if self.offset > pack::PACK_SIZE {
                 self.shared.attempt(|| {
                     self.file = open_pack(&self.shared.folder, self.pack + 1)?;
@@ -100,24 +191,14 @@ impl Appender {
                 });
             }
         }
-        drop(self.settler);
+        self.handover.close();
         let _ = self.settling.join();
-    }
-
-    fn nothing(&self) -> Appended {
-        Appended {
-            file: self.file.clone(),
-            end: (self.pack, self.offset),
-            bytes: 0,
-            entries: Batch::default(),
-            replies: Vec::new(),
-        }
     }
 
     /// `first` and whatever else is waiting, as bytes to append.
     fn take(&self, first: Work, receiver: &Receiver<Work>) -> (Vec<u8>, Appended) {
         let mut out = Vec::new();
-        let mut appended = self.nothing();
+        let mut appended = Appended::default();
         let mut next = Some(first);
         while let Some(work) = next.take() {
             match work {
@@ -151,74 +232,43 @@ impl Appender {
 /// The other half of the writer: tells the index what was appended, and syncs.
 struct Settler {
     shared: Arc<Shared>,
-    /// Packs with bytes that a power cut would take.
-    unsynced: Vec<Arc<File>>,
-    /// What the index does not know yet, and up to where the packs go with it. It is told of many
-    /// at once: each telling costs it more than a record does.
-    entries: Batch,
-    bytes: u64,
-    end: (u32, u64),
+    handover: Arc<Handover>,
+    /// What the index does not know yet. It is told of much at once: each telling costs it more than
+    /// a record does.
+    unindexed: Appended,
 }
 
 impl Settler {
-    fn work(mut self, appended: &Receiver<Appended>) {
+    fn work(mut self) {
         let mut synced = Instant::now();
-        loop {
-            let next = if self.unsynced.is_empty() {
-                appended.recv().map_err(|_| RecvTimeoutError::Disconnected)
-            } else {
-                appended.recv_timeout(SYNC_EVERY.saturating_sub(synced.elapsed()))
-            };
-            let mut replies = Vec::new();
-            match next {
-                Ok(one) => replies = self.settle(one),
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => break,
+        while let Some(mut one) = self.handover.take(synced + SYNC_EVERY) {
+            for file in one.files.drain(..) {
+                let packs = self.shared.folder.join("packs");
+                self.shared.attempt(|| file.sync_data().map_err(io("syncing", &packs)));
             }
-            if !replies.is_empty() || synced.elapsed() >= SYNC_EVERY {
-                self.sync();
-                synced = Instant::now();
+            synced = Instant::now();
+            let replies = std::mem::take(&mut one.replies);
+            self.unindexed.add(one);
+            if self.unindexed.is_much() {
+                self.index();
             }
             for reply in replies {
                 let _ = reply.send(());
             }
         }
-        self.sync();
         self.index();
-    }
-
-    fn settle(&mut self, one: Appended) -> Vec<Sender<()>> {
-        let Appended { file, end, bytes, entries, replies } = one;
-        if !self.unsynced.iter().any(|known| Arc::ptr_eq(known, &file)) {
-            self.unsynced.push(file);
-        }
-        self.entries.objects.extend(entries.objects);
-        self.entries.receipts.extend(entries.receipts);
-        self.bytes += bytes;
-        self.end = end;
-        if self.entries.len() >= INDEXING || self.bytes >= UNINDEXED {
-            self.index();
-        }
-        replies
     }
 
     /// Tells the index; from then on it answers, and memory need not.
     fn index(&mut self) {
-        let entries = std::mem::take(&mut self.entries);
-        self.bytes = 0;
+        let Appended { end, entries, .. } = std::mem::take(&mut self.unindexed);
+        self.unindexed.end = end;
         if entries.len() == 0 {
             return;
         }
-        if self.shared.attempt(|| self.shared.index.add(&entries, self.end)) {
+        if self.shared.attempt(|| self.shared.index.add(&entries, end)) {
             forget_standing(&mut lock(&self.shared.objects), &entries.objects);
             forget_standing(&mut lock(&self.shared.receipts), &entries.receipts);
-        }
-    }
-
-    fn sync(&mut self) {
-        for file in self.unsynced.drain(..) {
-            let packs = self.shared.folder.join("packs");
-            self.shared.attempt(|| file.sync_data().map_err(io("syncing", &packs)));
         }
     }
 }
