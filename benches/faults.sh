@@ -4,8 +4,8 @@
 #   benches/faults.sh [CLAW] [EVERY] [KILLS]
 #
 # For N = 1, 2, 3, … the Nth system call of a kind (in any one thread) kills the run or fails. After
-# each fault the same pipeline is run again without one: it must end with the same digests, and
-# `claw store check` must find nothing. This is done to a run without a store, with half of one, with
+# each fault `claw store check` must find nothing; then the same pipeline is run again without one: it
+# must end with the same digests, and `claw store check` must again find nothing. This is done to a run without a store, with half of one, with
 # one that lost the end of its pack and its index, or its large files too; to a run of an edited
 # program, a run of everything anew, a collection, and to making the index anew, on a whole store.
 #
@@ -74,8 +74,13 @@ fault() {
 }
 export -f fault
 
-# judge HIT WHAT: what the next run makes of what is there.
+# judge HIT WHAT: whether what is there is whole, and what the next run makes of it.
 judge() {
+  # What was taken out of a store before a run is missing until that run has ended.
+  if [[ $2 != *\ torn && $2 != *\ bare ]] && [ -e .claw ] && ! "$claw" store check > check.txt 2>&1; then
+    echo "lost $1 $2 (store check, before the next run)"; cp -r . "$work/../claw-fault-$$-$RANDOM" 2>/dev/null
+    return
+  fi
   if [ "$(results)" != "$(cat "$work/right.txt")" ]; then
     if [ -z "$(results)" ]; then echo "lost $1 $2"; else echo "wrong $1 $2"; fi
     cp -r . "$work/../claw-fault-$$-$RANDOM" 2>/dev/null

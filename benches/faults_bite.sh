@@ -1,0 +1,47 @@
+#!/usr/bin/env bash
+# Shows that the search for lost rows finds some when there are some.
+#
+#   benches/faults_bite.sh [PATCH…]
+#
+# Builds claw with one of its precautions taken out (each of benches/faults_bite/*.patch) in a work
+# tree of its own, and looks for losses as always: `order` (a receipt before what it names) with every
+# fifth fault of benches/faults.sh and the power cuts of tests/power.rs, `sync` (nothing is synced)
+# with the power cuts, which alone can tell. Prints what each found; exit code 1 when one found nothing.
+# Builds in the dev profile, with what target/ has already.
+set -eu
+cd "$(dirname "$0")/.."
+root=$PWD
+work=$(mktemp -d)
+tree=$work/claw
+trap 'git worktree remove --force "$tree" 2>/dev/null || true; rm -rf "$work"' EXIT
+git worktree add --quiet --detach "$tree" HEAD
+export CARGO_TARGET_DIR=$root/target CLAW_CUTS=${CLAW_CUTS:-40}
+cd "$tree"
+
+found=0
+# bites NAME COMMAND…: the command must fail by finding losses.
+bites() {
+  local name=$1
+  shift
+  if "$@" > "$work/found.txt" 2>&1; then
+    echo "$name: nothing was found by: $*"
+    found=1
+  else
+    echo "$name: $(grep -E 'faults injected|cut (at|after)|panicked' "$work/found.txt" | tail -n 1 | cut -c 1-160)"
+  fi
+}
+
+[ $# -gt 0 ] || set -- order sync
+for patch in "$@"; do
+  git apply "$root/benches/faults_bite/$patch.patch"
+  cargo build --quiet
+  if [ $patch = order ]; then
+    cp "$CARGO_TARGET_DIR/debug/claw" "$work/claw-order"
+    bites "$patch, faults" benches/faults.sh "$work/claw-order" "${EVERY:-5}" 10
+  fi
+  cargo test --quiet --test claw-tests --no-run
+  bites "$patch, power cuts" cargo test --quiet --test claw-tests \
+    power::a_power_cut_anywhere_costs_nothing_that_was_said_to_be_done
+  git checkout --quiet .
+done
+exit $found
