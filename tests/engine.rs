@@ -401,7 +401,11 @@ fn receipts_tell_what_a_result_was_made_of() {
     drop(store);
     let store = Snapshot::open(folder.path()).expect("a snapshot");
     let total = ended.result("total").expect("a result");
-    let made = store.receipts().find(|receipt| receipt.operator == "toy.sum").expect("a receipt");
+    let made = store
+        .receipts()
+        .expect("read")
+        .find(|receipt| receipt.operator == "toy.sum")
+        .expect("a receipt");
     assert_eq!(made.result, total);
     assert_eq!(made.parts.len(), 1);
     assert_eq!(made.parts[0].0, "of");

@@ -57,7 +57,7 @@ fn very_many_small_objects_are_found_after_reopening_damage_and_rebuilding() {
         let digests = store.put_all(part.clone().map(bytes).collect()).expect("put");
         assert!(digests.into_iter().eq(part.map(|n| Digest::of(&bytes(n)))));
     }
-    let segments = folder.path().join("index/segments");
+    let segments = folder.path().join("index/segments/objects");
     let count = || std::fs::read_dir(&segments).expect("a folder").count();
     assert_eq!(count(), 3, "one merged and two short ones");
     let assert_all = |note: usize| {

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::engine::{Event, RunRecord, read_run, run_ids};
+use crate::engine::{Event, RunRecord, read_run, read_stage_ends, run_ids};
 
 use super::{Exit, Failure, arguments, print};
 use crate::project::Project;
@@ -10,10 +10,14 @@ use crate::project::Project;
 /// Lists the runs of a project.
 pub(super) fn runs(args: &arguments::Runs) -> Result<Exit, Failure> {
     let project = Project::around(&args.project)?;
-    let runs: Vec<RunRecord> = run_ids(&project.store())
+    let store = project.store();
+    let runs: Vec<RunRecord> = run_ids(&store)
         .iter()
         .take(args.limit)
-        .filter_map(|id| read_run(&project.store(), id, true))
+        .filter_map(|id| {
+            let run = read_run(&store, id, false)?;
+            Some(RunRecord { events: read_stage_ends(&store, id), ..run })
+        })
         .collect();
     if args.json {
         let all: Vec<_> = runs

@@ -150,7 +150,9 @@ impl History {
     /// The recorded calls of a store.
     pub(super) fn read(store: &Snapshot) -> History {
         let mut history = History::default();
-        for receipt in store.receipts().filter(|receipt| receipt.operator == USAGE) {
+        // What cannot be read tells nothing of what was spent.
+        let receipts = store.receipts().into_iter().flatten();
+        for receipt in receipts.filter(|receipt| receipt.operator == USAGE) {
             let Ok(value) = read_value(store as &dyn Objects, &receipt.result) else { continue };
             let Some((operator, name, spent)) = Spent::of(&value) else { continue };
             let model = receipt.parts.iter().find(|(part, _)| part == "model");

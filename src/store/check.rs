@@ -73,7 +73,8 @@ fn drawn(digest: &Digest, share: f64, draw: u64) -> bool {
 /// # Errors
 /// When the disk refuses.
 pub fn check(folder: &Path, share: f64, draw: u64) -> Result<Checked, StoreError> {
-    let snapshot = Snapshot::open(folder)?;
+    let snapshot = Snapshot::whole(folder)?;
+    let all = snapshot.all()?;
     let mut checked = Checked::default();
     let mut bad: BTreeMap<(Option<Digest>, String), Bad> = BTreeMap::new();
     let mut add = |one: Bad| {
@@ -104,10 +105,10 @@ pub fn check(folder: &Path, share: f64, draw: u64) -> Result<Checked, StoreError
     let damaged: Vec<Digest> = bad.keys().filter_map(|(digest, _)| *digest).collect();
     let there = |digest: &Digest| {
         !damaged.contains(digest)
-            && (snapshot.place(digest).is_some() || large_path(folder, digest).exists())
+            && (all.place(digest).is_some() || large_path(folder, digest).exists())
     };
     let mut walk = Walk::asking(&snapshot, &there);
-    let mut receipts: Vec<&Receipt> = snapshot.receipts().collect();
+    let mut receipts: Vec<&Receipt> = all.receipts().collect();
     receipts.sort_by_key(|receipt| receipt.key);
     let mut broken: BTreeMap<Digest, (Role, String, Vec<Need>)> = BTreeMap::new();
     for receipt in receipts.into_iter().filter(|one| drawn(&one.key, share, draw)) {
@@ -130,7 +131,7 @@ pub fn check(folder: &Path, share: f64, draw: u64) -> Result<Checked, StoreError
             (known.what, known.needed_by) = (role.word(), needed_by);
             continue;
         }
-        let place = snapshot
+        let place = all
             .place(&digest)
             .map_or_else(|| "nowhere".to_string(), |place| at(folder, place.pack, place.offset));
         let digest = Some(digest);
@@ -164,6 +165,7 @@ fn records(
     (share, draw): (f64, u64),
     checked: &mut Checked,
 ) -> Result<Vec<Bad>, StoreError> {
+    let all = snapshot.all()?;
     let mut bad = Vec::new();
     let mut gaps = Vec::new();
     let mut end = 0;
@@ -178,7 +180,7 @@ fn records(
             checked.objects += 1;
             checked.bytes += pack::record_length(record.place.stored);
             let right = payload().is_some_and(|bytes| Digest::of(&bytes) == record.name);
-            if !right && snapshot.place(&record.name) == Some(record.place) {
+            if !right && all.place(&record.name) == Some(record.place) {
                 bad.push(Bad {
                     what: "file",
                     digest: Some(record.name),
@@ -256,11 +258,15 @@ pub(super) fn large_files(folder: &Path) -> Vec<(Digest, PathBuf)> {
 }
 
 /// How many of each kind of thing everything that receipts name is, for `claw store size`.
-pub(super) fn roles(snapshot: &Snapshot, folder: &Path) -> HashMap<Digest, Role> {
+pub(super) fn roles(
+    snapshot: &Snapshot,
+    folder: &Path,
+) -> Result<HashMap<Digest, Role>, StoreError> {
+    let all = snapshot.all()?;
     let there =
-        |digest: &Digest| snapshot.place(digest).is_some() || large_path(folder, digest).exists();
+        |digest: &Digest| all.place(digest).is_some() || large_path(folder, digest).exists();
     let mut walk = Walk::asking(snapshot, &there);
-    for receipt in snapshot.receipts() {
+    for receipt in all.receipts() {
         walk.is_whole((Role::Value, receipt.result));
     }
     let mut roles = HashMap::new();
@@ -269,5 +275,5 @@ pub(super) fn roles(snapshot: &Snapshot, folder: &Path) -> HashMap<Digest, Role>
         let known = roles.entry(*digest).or_insert(*role);
         *known = (*known).min(*role);
     }
-    roles
+    Ok(roles)
 }

@@ -61,14 +61,15 @@ pub fn collect<'a>(
 ) -> Result<Collected, StoreError> {
     // Looking needs no lock.
     let _held = if dry { None } else { Some(Lock::take(folder, who)?) };
-    let snapshot = Snapshot::open(folder)?;
+    let snapshot = Snapshot::whole(folder)?;
+    let all = snapshot.all()?;
     let keep = keep(&snapshot);
     let mut done = Collected::default();
     let there =
-        |digest: &Digest| snapshot.place(digest).is_some() || large_path(folder, digest).exists();
+        |digest: &Digest| all.place(digest).is_some() || large_path(folder, digest).exists();
     let mut walk = Walk::asking(&snapshot, &there);
     let mut receipts: HashSet<Digest> = HashSet::new();
-    for receipt in snapshot.receipts().filter(|receipt| (keep.receipts)(receipt)) {
+    for receipt in all.receipts().filter(|receipt| (keep.receipts)(receipt)) {
         // One that lost its result is worth nothing; without it the work is done again.
         if walk.is_whole((Role::Value, receipt.result)) {
             receipts.insert(receipt.key);
@@ -82,11 +83,10 @@ pub fn collect<'a>(
     let objects: HashSet<Digest> = walk.met().map(|(_, digest)| *digest).collect();
     let survives = |record: &pack::Scanned| match record.kind {
         Kind::Object => {
-            objects.contains(&record.name) && snapshot.place(&record.name) == Some(record.place)
+            objects.contains(&record.name) && all.place(&record.name) == Some(record.place)
         }
         Kind::Receipt => {
-            receipts.contains(&record.name)
-                && snapshot.receipt_place(&record.name) == Some(record.place)
+            receipts.contains(&record.name) && all.receipt_place(&record.name) == Some(record.place)
         }
     };
 

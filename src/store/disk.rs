@@ -360,10 +360,7 @@ fn catch_up(
     notices: &mut Vec<String>,
 ) -> Result<(u32, u64), StoreError> {
     let packs = pack::list(folder);
-    let known = index.end().filter(|(pack, offset)| {
-        let length = std::fs::metadata(pack::path(folder, *pack)).map_or(0, |meta| meta.len());
-        *offset <= length
-    });
+    let known = index.end();
     let length =
         |pack: u32| std::fs::metadata(pack::path(folder, pack)).map_or(0, |meta| meta.len());
     if known.is_none() {

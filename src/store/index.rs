@@ -1,9 +1,12 @@
 //! The index: where each object and receipt stands, and only what packs can tell.
 //!
-//! sled holds the receipts, and in one entry up to where the packs have been indexed and which
-//! [`Segments`] hold the places of objects up to there. What packs hold beyond is read from them at
-//! opening. An index that is missing, damaged or from an older copy is thereby mended without a
-//! question, and no result ever depends on sled being durable.
+//! sled holds the receipts, and in one entry a [`Manifest`]: up to where the packs have been indexed
+//! and which [`Segments`] hold the places of objects up to there. What packs hold beyond is read from
+//! them at opening. An index that is missing, damaged or from an older copy is thereby mended without
+//! a question, and no result ever depends on sled being durable.
+//!
+//! sled opens for one process. Readers get what they need beside it ([`Known`]): the manifest as a
+//! file, and the places of receipts in segments too.
 
 use std::cell::Cell;
 use std::panic::AssertUnwindSafe;
@@ -11,12 +14,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Once;
 
 use super::digest::Digest;
+use super::manifest::{self, Manifest};
 use super::objects::StoreError;
 use super::pack::Place;
 use super::segments::Segments;
-
-/// Version of what the trees hold; another one means that the index is made anew.
-const FORMAT: &[u8] = b"claw index 2";
 
 /// The index of one store. One process at a time.
 pub(super) struct Index {
@@ -24,7 +25,10 @@ pub(super) struct Index {
     trees: Option<Trees>,
     /// Where sled writes.
     file: PathBuf,
-    segments: Segments,
+    store: PathBuf,
+    objects: Segments,
+    /// What readers have in place of sled; never asked here.
+    receipts: Segments,
 }
 
 struct Trees {
@@ -34,15 +38,54 @@ struct Trees {
     forgotten: sled::Tree,
 }
 
-/// What sled says of the whole, in one entry.
-#[derive(Default, serde::Serialize, serde::Deserialize)]
-struct State {
-    /// Pack and offset up to which everything is indexed.
-    end: (u32, u64),
-    /// Whether there are receipts among it.
-    receipts: bool,
-    /// The numbers of the segments, the oldest first.
-    segments: Vec<u32>,
+/// The folder of the segments and of what names them.
+fn segments(store: &Path) -> PathBuf {
+    store.join("index").join("segments")
+}
+
+/// What the index knows, for a reader: without sled, and without the lock.
+pub(super) struct Known {
+    /// What it was read from.
+    pub(super) manifest: Manifest,
+    objects: Segments,
+    receipts: Segments,
+}
+
+impl Known {
+    /// Opens what the writer left; `None` when nothing is there, or it is not for these packs.
+    ///
+    /// # Errors
+    /// [`StoreError::Index`] when a segment that is named is gone or damaged.
+    pub(super) fn open(store: &Path) -> Result<Option<Known>, StoreError> {
+        let folder = segments(store);
+        let Some(manifest) = Manifest::read(&folder).filter(|known| known.matches(store)) else {
+            return Ok(None);
+        };
+        let objects = Segments::read(&folder.join("objects"), &manifest.objects)?;
+        let receipts = Segments::read(&folder.join("receipts"), &manifest.receipts)?;
+        Ok(Some(Known { manifest, objects, receipts }))
+    }
+
+    /// Whether the writer has left another one meanwhile.
+    pub(super) fn is_old(&self, store: &Path) -> bool {
+        Manifest::read(&segments(store)).as_ref() != Some(&self.manifest)
+    }
+
+    /// Where an object stands. Whether it is there, and is it, is for the pack to say.
+    ///
+    /// # Errors
+    /// [`StoreError::Index`] when what had to be read is damaged.
+    pub(super) fn object(&self, digest: &Digest) -> Result<Option<Place>, StoreError> {
+        self.objects.find(digest)
+    }
+
+    /// Where the last receipt for a key stands, likewise.
+    ///
+    /// # Errors
+    /// As [`Known::object`].
+    pub(super) fn receipt(&self, key: &Digest) -> Result<Option<Place>, StoreError> {
+        self.receipts.find(key)
+    }
 }
 
 thread_local! {
@@ -134,7 +177,11 @@ impl Index {
         let (path, aside) = (store.join("index"), store.join("index.damaged"));
         let _ = std::fs::remove_dir_all(&aside);
         match std::fs::rename(&path, &aside) {
-            Ok(()) => Ok(true),
+            // Readers must not find it again after a power cut: what comes next may be other packs.
+            Ok(()) => {
+                let synced = std::fs::File::open(store).and_then(|folder| folder.sync_all());
+                synced.map(|()| true).map_err(removing(store))
+            }
             Err(err) if err.kind() == std::io::ErrorKind::NotFound => Ok(false),
             Err(source) => {
                 Err(StoreError::Io { doing: "moving", path: path.display().to_string(), source })
@@ -144,7 +191,7 @@ impl Index {
 
     fn open_once(store: &Path) -> Result<Index, StoreError> {
         let path = store.join("index");
-        let (trees, mut state) = guarded(|| {
+        let (trees, state) = guarded(|| {
             let db = sled::Config::new()
                 .path(&path)
                 .cache_capacity(256 << 20)
@@ -153,42 +200,54 @@ impl Index {
             let receipts = db.open_tree("receipts")?;
             let forgotten = db.open_tree("forgotten")?;
             let state = db.get("state")?;
-            let state = state.and_then(|bytes| serde_json::from_slice::<State>(&bytes).ok());
+            let state = state.and_then(|bytes| serde_json::from_slice::<Manifest>(&bytes).ok());
             // A tree that lost everything while the state survived must not pass for an empty one.
-            let hollow = state.as_ref().is_some_and(|state| state.receipts && receipts.is_empty());
-            let known = db.get("format")?.as_deref() == Some(FORMAT);
+            let hollow = |state: &Manifest| !state.receipts.is_empty() && receipts.is_empty();
+            let hollow = state.as_ref().is_some_and(hollow);
+            let known = db.get("format")?.as_deref() == Some(manifest::FORMAT.as_bytes());
             if known && !hollow {
                 return Ok((Trees { db, receipts, forgotten }, state));
             }
             db.remove("state")?;
             receipts.clear()?;
             forgotten.clear()?;
-            db.insert("format", FORMAT)?;
+            db.insert("format", manifest::FORMAT)?;
             Ok((Trees { db, receipts, forgotten }, None))
         })?;
-        let folder = path.join("segments");
-        let named = state.take().map_or_else(Vec::new, |state| state.segments);
-        let segments = Segments::open(&folder, &named)?;
-        Ok(Index { trees: Some(trees), file: path.join("db"), segments })
+        let folder = segments(store);
+        match &state {
+            // What readers were left may be older, and name what is swept now.
+            Some(state) if Manifest::read(&folder).as_ref() != Some(state) => {
+                remove(&folder)?;
+                let _ = state.leave(&folder);
+            }
+            Some(_) => {}
+            None => empty(&folder)?,
+        }
+        let state = state.unwrap_or_default();
+        let objects = Segments::open(&folder.join("objects"), &state.objects)?;
+        let receipts = Segments::open(&folder.join("receipts"), &state.receipts)?;
+        let (file, store) = (path.join("db"), store.to_path_buf());
+        Ok(Index { trees: Some(trees), file, store, objects, receipts })
     }
 
     fn trees(&self) -> &Trees {
         self.trees.as_ref().expect("open until it is dropped")
     }
 
-    fn state(&self) -> Option<State> {
-        let bytes = guarded(|| self.trees().db.get("state")).ok()??;
-        serde_json::from_slice(&bytes).ok()
-    }
-
-    /// Up to which pack and offset the packs have been indexed.
+    /// Up to which pack and offset the packs have been indexed; none when it was other packs.
     pub(super) fn end(&self) -> Option<(u32, u64)> {
-        Some(self.state()?.end)
+        let bytes = guarded(|| self.trees().db.get("state")).ok()??;
+        let state: Manifest = serde_json::from_slice(&bytes).ok()?;
+        state.matches(&self.store).then_some(state.end)
     }
 
     pub(super) fn object(&self, digest: &Digest) -> Result<Option<Place>, StoreError> {
-        let Some(place) = self.segments.find(digest)? else {
-            return Ok(None);
+        let place = match self.objects.find(digest) {
+            // Damaged since it was opened: what it knew counts as absent and is made again.
+            Ok(None) | Err(StoreError::Index(_)) => return Ok(None),
+            Ok(Some(place)) => place,
+            Err(err) => return Err(err),
         };
         let forgotten = guarded(|| {
             let forgotten = &self.trees().forgotten;
@@ -205,23 +264,26 @@ impl Index {
     /// How many objects and receipts it knows. Counts the receipts one by one.
     pub(super) fn count(&self) -> Result<(usize, usize), StoreError> {
         let receipts = guarded(|| Ok(self.trees().receipts.len()))?;
-        Ok((self.segments.count() as usize, receipts))
+        Ok((self.objects.count() as usize, receipts))
     }
 
     /// Forgets everything.
     pub(super) fn clear(&self) -> Result<(), StoreError> {
+        // First what readers believe.
+        remove(&segments(&self.store))?;
         guarded(|| {
             self.trees().db.remove("state")?;
             self.trees().forgotten.clear()?;
             self.trees().receipts.clear()
         })?;
-        self.segments.clear();
+        self.objects.clear();
+        self.receipts.clear();
         Ok(())
     }
 
     /// Forgets an object, so that it counts as absent.
     pub(super) fn forget_object(&self, digest: &Digest) {
-        if let Ok(Some(place)) = self.segments.find(digest) {
+        if let Ok(Some(place)) = self.objects.find(digest) {
             let _ = guarded(|| self.trees().forgotten.insert(digest.0, &place.encode()));
         }
     }
@@ -231,25 +293,48 @@ impl Index {
         let _ = guarded(|| self.trees().receipts.remove(key.0));
     }
 
-    /// Adds entries and then says that everything up to `end` is indexed.
+    /// Adds entries and then says that everything up to `end` is indexed. It stands in the packs
+    /// already.
     pub(super) fn add(&self, batch: &Batch, end: (u32, u64)) -> Result<(), StoreError> {
-        let had = self.state().is_some_and(|state| state.receipts);
-        let receipts = had || !batch.receipts.is_empty();
         let mut entries = sled::Batch::default();
         batch.receipts.iter().for_each(|(key, place)| entries.insert(&key.0, &place.encode()));
-        let segments = self.segments.add(batch.objects.clone())?;
-        let state = serde_json::to_vec(&State { end, receipts, segments })
-            .map_err(|err| StoreError::Index(err.to_string()))?;
+        let state = Manifest {
+            end,
+            witness: manifest::witness(&self.store, end),
+            objects: self.objects.add(batch.objects.clone())?,
+            receipts: self.receipts.add(batch.receipts.clone())?,
+        };
+        let bytes = serde_json::to_vec(&state).map_err(|err| StoreError::Index(err.to_string()))?;
         guarded(|| {
             self.trees().receipts.apply_batch(entries)?;
-            self.trees().db.insert("state", state)?;
+            self.trees().db.insert("state", bytes)?;
             self.trees().db.flush().map(drop)
         })?;
         // sled's own flush leaves it to the system when the bytes reach the disk.
         let synced = std::fs::File::open(&self.file).and_then(|file| file.sync_data());
-        if synced.is_ok() {
-            self.segments.sweep();
+        let left = state.leave(&segments(&self.store));
+        if synced.is_ok() && left.is_ok() {
+            self.objects.sweep();
+            self.receipts.sweep();
         }
         Ok(())
     }
+}
+
+/// Takes away what readers believe.
+fn remove(folder: &Path) -> Result<(), StoreError> {
+    Manifest::remove(folder).map_err(removing(folder))
+}
+
+/// Takes away all segments, and what names them.
+fn empty(folder: &Path) -> Result<(), StoreError> {
+    remove(folder)?;
+    match std::fs::remove_dir_all(folder) {
+        Err(err) if err.kind() != std::io::ErrorKind::NotFound => Err(removing(folder)(err)),
+        _ => Ok(()),
+    }
+}
+
+fn removing(folder: &Path) -> impl Fn(std::io::Error) -> StoreError + '_ {
+    move |source| StoreError::Io { doing: "removing", path: folder.display().to_string(), source }
 }

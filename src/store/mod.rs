@@ -5,7 +5,7 @@
 //!   packs/00000001.pack   small objects and receipts, appended, each with a checksum: the truth
 //!   objects/ab/cdef…      large objects, a file each
 //!   index/                where things stand in the packs; made anew when it is lost:
-//!                         sled for receipts, `segments/` for objects
+//!                         sled for receipts, `segments/` for objects, and for readers
 //!   runs/<id>/            what each run did, appended line by line
 //!   suspect               there when damage was found: the next run verifies what it uses
 //!   lock                  one writer; readers need no lock
@@ -19,8 +19,10 @@ mod collect;
 mod digest;
 mod disk;
 mod filesystem;
+mod filter;
 mod index;
 mod lock;
+mod manifest;
 mod objects;
 mod pack;
 mod receipt;

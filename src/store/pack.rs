@@ -15,6 +15,7 @@
 //! damaged later costs that record: the good ones behind it are found by their magic and checksum.
 
 use std::fs::File;
+use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
@@ -24,10 +25,14 @@ use super::objects::StoreError;
 const MAGIC: &[u8; 4] = b"CLW1";
 /// Bytes of a record before its payload.
 pub(super) const HEADER: usize = 48;
-const CHECK: usize = 8;
+/// Bytes of a record behind its payload.
+pub(super) const CHECK: usize = 8;
 const COMPRESSED: u8 = 1;
 /// Bytes that a scan reads at once.
 const WINDOW: u64 = 1 << 20;
+/// Bytes that are read at once where long payloads are left out, and from what length on they are.
+const SKIMMED: u64 = 128 << 10;
+const LONG: u32 = 16 << 10;
 /// Payloads shorter than this are not worth compressing.
 const COMPRESS_FROM: usize = 256;
 /// A pack is closed once it is longer than this.
@@ -168,12 +173,20 @@ fn record(bytes: &[u8]) -> Option<(Kind, Digest, &[u8])> {
     if Digest::of(body).0[..CHECK] != *check {
         return None;
     }
-    let kind = match body[4] {
+    let (kind, name, _) = header(body)?;
+    Some((kind, name, body))
+}
+
+/// What the header at the start of `bytes` says, if one stands there: kind, name and stored length.
+fn header(bytes: &[u8]) -> Option<(Kind, Digest, u32)> {
+    let bytes = bytes.get(..HEADER).filter(|bytes| bytes[..4] == *MAGIC)?;
+    let kind = match bytes[4] {
         1 => Kind::Object,
         2 => Kind::Receipt,
         _ => return None,
     };
-    Some((kind, Digest::from_slice(&body[16..HEADER])?, body))
+    let stored = u32::from_le_bytes(bytes[8..12].try_into().ok()?);
+    Some((kind, Digest::from_slice(&bytes[16..])?, stored))
 }
 
 /// Reads the records of a pack from `from` on, checking each. What is damaged is passed over: the
@@ -182,40 +195,64 @@ pub(super) fn scan(
     store: &Path,
     pack: u32,
     from: u64,
-    mut each: impl FnMut(Scanned, &dyn Fn() -> Option<Vec<u8>>),
+    each: impl FnMut(Scanned, &dyn Fn() -> Option<Vec<u8>>),
 ) -> Result<u64, StoreError> {
     let path = path(store, pack);
     let io = |source| StoreError::Io { doing: "reading", path: path.display().to_string(), source };
     let file = File::open(&path).map_err(io)?;
+    walk(&file, pack, from, (WINDOW, u32::MAX), each).map_err(io)
+}
+
+/// Reads likewise which records there are in an open pack, and of long ones only the header: that
+/// they are good is left to who reads them.
+pub(super) fn skim(
+    store: &Path,
+    (pack, file): (u32, &File),
+    from: u64,
+    mut each: impl FnMut(Scanned),
+) -> Result<(), StoreError> {
+    let io = |source| {
+        let path = path(store, pack).display().to_string();
+        StoreError::Io { doing: "reading", path, source }
+    };
+    walk(file, pack, from, (SKIMMED, LONG), |record, _| each(record)).map(drop).map_err(io)
+}
+
+/// Walks over records: `window` bytes are read at once, and payloads of `long` bytes or more are not
+/// read where another record, or nothing, stands behind them.
+fn walk(
+    file: &File,
+    pack: u32,
+    from: u64,
+    (window, long): (u64, u32),
+    mut each: impl FnMut(Scanned, &dyn Fn() -> Option<Vec<u8>>),
+) -> io::Result<u64> {
     let mut good = from;
     let mut offset = from;
-    // A window on the file that holds at least the record at `offset`, where the file does.
-    let mut window: Vec<u8> = Vec::new();
+    // A part of the file that holds at least the record at `offset`, where the file does.
+    let mut read: Vec<u8> = Vec::new();
     let mut start = from;
-    let length = file.metadata().map_err(io)?.len();
+    let length = file.metadata()?.len();
     while offset + (HEADER + CHECK) as u64 <= length {
-        let mut here = window.get((offset - start) as usize..).unwrap_or_default();
-        let wanted = match here.get(8..12) {
-            Some(stored) if &here[..4] == MAGIC => {
-                let stored = u32::from_le_bytes([stored[0], stored[1], stored[2], stored[3]]);
-                record_length(stored).min(length - offset)
-            }
-            _ => (HEADER + CHECK) as u64,
-        };
+        let here = read.get((offset - start) as usize..).unwrap_or_default();
+        let said = header(here);
+        if let Some((kind, name, stored)) = said.filter(|(_, _, stored)| *stored >= long)
+            && ends_well(file, offset + record_length(stored), length)?
+        {
+            let place = Place { pack, offset, stored };
+            each(Scanned { kind, name, place }, &|| None);
+            offset += record_length(stored);
+            good = offset;
+            continue;
+        }
+        let wanted = said.map_or((HEADER + CHECK) as u64, |(_, _, stored)| record_length(stored));
+        let wanted = wanted.min(length - offset);
         if (here.len() as u64) < wanted {
-            let take = wanted.max(WINDOW).min(length - offset);
-            let mut next = vec![0u8; take as usize];
-            file.read_exact_at(&mut next, offset).map_err(io)?;
-            window = next;
+            read = vec![0u8; wanted.max(window).min(length - offset) as usize];
+            file.read_exact_at(&mut read, offset)?;
             start = offset;
-            here = &window;
-            // The header may only now be known, and ask for more.
-            let stored = u32::from_le_bytes([here[8], here[9], here[10], here[11]]);
-            if &here[..4] == MAGIC
-                && (here.len() as u64) < record_length(stored).min(length - offset)
-            {
-                continue;
-            }
+            // The header may only now be known, and ask for more or for less.
+            continue;
         }
         match record(here) {
             Some((kind, name, body)) => {
@@ -232,6 +269,16 @@ pub(super) fn scan(
         }
     }
     Ok(good)
+}
+
+/// Whether a record may end here: where the pack does, or another one begins.
+fn ends_well(file: &File, end: u64, length: u64) -> io::Result<bool> {
+    let mut next = [0; MAGIC.len()];
+    if end + next.len() as u64 > length {
+        return Ok(end == length);
+    }
+    file.read_exact_at(&mut next, end)?;
+    Ok(next == *MAGIC)
 }
 
 /// A stretch of a pack in which no good record stands.

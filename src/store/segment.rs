@@ -1,46 +1,57 @@
-//! Segments: where many objects stand, in one immutable file.
+//! Segments: where many objects, or many receipts, stand, in one immutable file.
 //!
 //! An entry of its own in sled costs tens of microseconds, too much for a million small rows. So the
 //! places of objects are written sorted, many at a time:
 //!
 //! ```text
-//! entries   digest(32) place(16), sorted by digest
-//! filter    bits; those of an absent digest are mostly not all set
-//! count(8) filter words(8)
-//! check(32) blake3 of all of it
+//! blocks   of 128 entries, the last shorter: digest(32) place(16), sorted by digest
+//! fences   the first 8 bytes of each block's first digest
+//! filter   pages of bits; those of an absent digest are mostly not all set
+//! end      count(8) sum(32)
 //! ```
 //!
-//! Of a segment only the filter and every 128th digest's first bytes are held in memory, about 1.4
-//! bytes an object; looking up a digest that is there reads one block of 6 KB, and one that is not
-//! mostly nothing. Segments are made anew from the packs when one is missing or damaged.
+//! Behind every block, the fences, every page and the end stands a check(8): blake3 of where in the
+//! file the part begins and of its bytes. `sum` is blake3 of all checks before it, and so names what
+//! the segment holds.
+//!
+//! Opening a segment reads its end. Fences and pages are read when they are needed first, and held:
+//! at most 1.4 bytes an entry. Looking up a digest that is there then reads one block of 6 KB, and
+//! one that is not mostly nothing. Each part is checked when it is read first, or all of them before
+//! ([`Segment::verify`]). Segments are made anew from the packs when one is missing or damaged.
 
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::digest::Digest;
+use super::filter;
 use super::pack::Place;
 
 /// Bytes of an entry.
 const ENTRY: usize = 48;
 /// Entries of a block, of which the first is remembered.
 const BLOCK: usize = 128;
-/// Bits of the filter for each object, and how many of them are looked at.
-const BITS: u64 = 10;
-const PROBES: usize = 6;
-/// Bytes behind the filter: how many entries, how many words of filter, and the check.
-const END: usize = 8 + 8 + 32;
+/// Bytes of the check behind each part.
+const CHECK: usize = 8;
+/// Bytes of the last part.
+const END: usize = 8 + 32;
 
 /// An open segment.
 pub(super) struct Segment {
     file: File,
     path: PathBuf,
-    /// How many objects it knows.
+    /// How many places it knows.
     pub(super) count: u64,
-    filter: Vec<u64>,
+    /// What tells it from any other.
+    pub(super) sum: Digest,
     /// The first eight bytes of each block's first digest.
-    fences: Vec<u64>,
+    fences: OnceLock<Vec<u64>>,
+    pages: Vec<OnceLock<Vec<u8>>>,
+    /// Which blocks were checked already.
+    checked: Vec<AtomicBool>,
 }
 
 impl Segment {
@@ -50,79 +61,102 @@ impl Segment {
         most: u64,
         entries: impl Iterator<Item = io::Result<(Digest, Place)>>,
     ) -> io::Result<Segment> {
-        let mut out =
-            Summed { out: BufWriter::new(File::create(path)?), sum: blake3::Hasher::new() };
-        let mut filter = vec![0u64; (most * BITS).div_ceil(64).max(1) as usize];
+        let mut out = Parts {
+            out: BufWriter::with_capacity(256 << 10, File::create(path)?),
+            at: 0,
+            sum: blake3::Hasher::new(),
+        };
+        let mut pages = vec![vec![0u8; filter::PAGE]; filter::pages(most) as usize];
         let mut fences = Vec::new();
+        let mut block = Vec::with_capacity(ENTRY * BLOCK);
         let mut count = 0u64;
         for entry in entries {
             let (digest, place) = entry?;
-            if count.is_multiple_of(BLOCK as u64) {
+            if block.is_empty() {
                 fences.push(front(&digest));
             }
-            for bit in bits(&digest, filter.len()) {
-                filter[(bit / 64) as usize] |= 1 << (bit % 64);
-            }
-            out.write(&digest.0)?;
-            out.write(&place.encode())?;
+            let page = filter::page(&digest, pages.len() as u64);
+            filter::set(&mut pages[page], &digest);
+            block.extend_from_slice(&digest.0);
+            block.extend_from_slice(&place.encode());
             count += 1;
+            if block.len() == ENTRY * BLOCK {
+                out.part(&block)?;
+                block.clear();
+            }
         }
-        for word in &filter {
-            out.write(&word.to_le_bytes())?;
+        if !block.is_empty() {
+            out.part(&block)?;
         }
-        out.write(&count.to_le_bytes())?;
-        out.write(&(filter.len() as u64).to_le_bytes())?;
-        let check = out.sum.finalize();
-        out.out.write_all(check.as_bytes())?;
+        out.part(&fences.iter().flat_map(|fence| fence.to_le_bytes()).collect::<Vec<u8>>())?;
+        pages.iter().try_for_each(|page| out.part(page))?;
+        let sum = Digest(*out.sum.finalize().as_bytes());
+        out.part(&[&count.to_le_bytes()[..], &sum.0].concat())?;
         let written = out.out.into_inner().map_err(io::IntoInnerError::into_error)?;
         written.sync_data()?;
-        Ok(Segment { file: File::open(path)?, path: path.to_path_buf(), count, filter, fences })
+        Ok(Segment {
+            file: File::open(path)?,
+            path: path.to_path_buf(),
+            count,
+            sum,
+            fences: OnceLock::from(fences),
+            pages: pages.into_iter().map(OnceLock::from).collect(),
+            checked: blocks(count, true),
+        })
     }
 
-    /// Opens a segment and checks all of it.
+    /// Opens a segment; what it holds is checked when it is read.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::InvalidData`] when its end is not what was written.
+    pub(super) fn open(path: &Path) -> io::Result<Segment> {
+        let file = File::open(path)?;
+        let length = file.metadata()?.len();
+        let from = length.checked_sub((END + CHECK) as u64).ok_or_else(damaged)?;
+        let end = read(&file, from, END, true)?;
+        let count = u64::from_le_bytes(end[..8].try_into().map_err(|_| damaged())?);
+        let sum = Digest::from_slice(&end[8..]).ok_or_else(damaged)?;
+        // The filter was made for as many entries as there might have been; the file tells.
+        let filter = fences_at(count)
+            .and_then(|fences| from.checked_sub(fences + fences_length(count) + CHECK as u64))
+            .ok_or_else(damaged)?;
+        let page = (filter::PAGE + CHECK) as u64;
+        if filter == 0 || !filter.is_multiple_of(page) {
+            return Err(damaged());
+        }
+        let pages = (0..filter / page).map(|_| OnceLock::new()).collect();
+        let (path, fences) = (path.to_path_buf(), OnceLock::new());
+        Ok(Segment { file, path, count, sum, fences, pages, checked: blocks(count, false) })
+    }
+
+    /// Checks all of it, after which its blocks are not checked again.
     ///
     /// # Errors
     /// [`io::ErrorKind::InvalidData`] when it is not what was written.
-    pub(super) fn open(path: &Path) -> io::Result<Segment> {
-        let damaged = || io::Error::new(io::ErrorKind::InvalidData, "a segment is damaged");
-        let file = File::open(path)?;
-        let length = file.metadata()?.len();
-        let mut end = [0u8; END];
-        file.read_exact_at(&mut end, length.checked_sub(END as u64).ok_or_else(damaged)?)?;
-        let number = |at: usize| end[at..at + 8].try_into().map(u64::from_le_bytes).unwrap_or(0);
-        let (count, words) = (number(0), number(8));
-        let sized = |count: u64, words: u64| {
-            count
-                .checked_mul(ENTRY as u64)?
-                .checked_add(words.checked_mul(8)?)?
-                .checked_add(END as u64)
-        };
-        if sized(count, words) != Some(length) || words == 0 {
-            return Err(damaged());
-        }
-        let mut read = BufReader::with_capacity(ENTRY * BLOCK * 32, &file);
+    pub(super) fn verify(&mut self) -> io::Result<()> {
+        let mut read = BufReader::with_capacity(256 << 10, &self.file);
         let mut sum = blake3::Hasher::new();
-        let mut fences = Vec::with_capacity((count as usize).div_ceil(BLOCK));
-        let mut block = [0u8; ENTRY * BLOCK];
-        let mut left = count as usize;
-        while left > 0 {
-            let block = &mut block[..ENTRY * left.min(BLOCK)];
-            read.read_exact(block)?;
-            sum.update(block);
-            fences.push(front(&named(block)));
-            left -= block.len() / ENTRY;
+        let mut at = 0u64;
+        let mut part = vec![0u8; ENTRY * BLOCK + CHECK];
+        let lengths = (0..self.checked.len() as u64).map(|number| self.block_length(number));
+        let fences = fences_length(self.count) as usize;
+        let pages = self.pages.iter().map(|_| filter::PAGE);
+        for length in lengths.chain([fences]).chain(pages) {
+            part.resize(length + CHECK, 0);
+            read.read_exact(&mut part)?;
+            let (bytes, check) = part.split_at(length);
+            if check_of(at, bytes) != *check {
+                return Err(damaged());
+            }
+            sum.update(check);
+            at += part.len() as u64;
         }
-        let mut bytes = vec![0u8; words as usize * 8];
-        read.read_exact(&mut bytes)?;
-        sum.update(&bytes);
-        sum.update(&end[..16]);
-        if sum.finalize().as_bytes() != &end[16..] {
+        drop(read);
+        if *sum.finalize().as_bytes() != self.sum.0 {
             return Err(damaged());
         }
-        let word = |bytes: &[u8]| bytes.try_into().map(u64::from_le_bytes).unwrap_or(0);
-        let filter = bytes.chunks_exact(8).map(word).collect();
-        drop(read);
-        Ok(Segment { file, path: path.to_path_buf(), count, filter, fences })
+        self.checked = blocks(self.count, true);
+        Ok(())
     }
 
     /// Where it is.
@@ -131,20 +165,22 @@ impl Segment {
     }
 
     /// Where an object stands, if the segment knows it.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::InvalidData`] when what had to be read for it is damaged.
     pub(super) fn find(&self, digest: &Digest) -> io::Result<Option<Place>> {
-        if bits(digest, self.filter.len())
-            .any(|bit| self.filter[(bit / 64) as usize] & (1 << (bit % 64)) == 0)
-        {
+        if !filter::may_hold(self.page(filter::page(digest, self.pages.len() as u64))?, digest) {
             return Ok(None);
         }
         let wanted = front(digest);
+        let fences = self.fences()?;
         // Of two digests that begin alike, one may end the block before.
-        let first = self.fences.partition_point(|fence| *fence < wanted).saturating_sub(1);
-        let mut block = [0u8; ENTRY * BLOCK];
-        for number in first..self.fences.partition_point(|fence| *fence <= wanted) {
-            let left = self.count as usize - number * BLOCK;
-            let block = &mut block[..ENTRY * left.min(BLOCK)];
-            self.file.read_exact_at(block, (number * BLOCK * ENTRY) as u64)?;
+        let first = fences.partition_point(|fence| *fence < wanted).saturating_sub(1);
+        for number in first as u64..fences.partition_point(|fence| *fence <= wanted) as u64 {
+            let checked = &self.checked[number as usize];
+            let known = checked.load(Ordering::Relaxed);
+            let block = read(&self.file, block_at(number), self.block_length(number), !known)?;
+            checked.store(true, Ordering::Relaxed);
             let (mut low, mut high) = (0, block.len() / ENTRY);
             while low < high {
                 let middle = low.midpoint(high);
@@ -159,18 +195,99 @@ impl Segment {
         Ok(None)
     }
 
-    /// Its entries, in order.
+    /// Its entries, in order; each block is checked.
     pub(super) fn entries(
         &self,
     ) -> io::Result<impl Iterator<Item = io::Result<(Digest, Place)>> + use<>> {
         let mut read = BufReader::with_capacity(256 << 10, File::open(&self.path)?);
+        let (mut block, mut at) = (Vec::new(), ENTRY * BLOCK);
+        let mut left = self.count as usize;
+        let mut offset = 0u64;
         Ok((0..self.count).map(move |_| {
-            let mut entry = [0u8; ENTRY];
-            read.read_exact(&mut entry)?;
-            let place = Place::decode(&entry[32..]).ok_or(io::ErrorKind::InvalidData)?;
-            Ok((named(&entry), place))
+            if at >= ENTRY * BLOCK {
+                let length = ENTRY * left.min(BLOCK);
+                block.resize(length + CHECK, 0);
+                read.read_exact(&mut block)?;
+                if check_of(offset, &block[..length]) != block[length..] {
+                    return Err(damaged());
+                }
+                left -= length / ENTRY;
+                offset += block.len() as u64;
+                at = 0;
+            }
+            let entry = &block[at..at + ENTRY];
+            at += ENTRY;
+            let place = Place::decode(&entry[32..]).ok_or_else(damaged)?;
+            Ok((Digest::from_slice(&entry[..32]).ok_or_else(damaged)?, place))
         }))
     }
+
+    fn block_length(&self, number: u64) -> usize {
+        ENTRY * (self.count - number * BLOCK as u64).min(BLOCK as u64) as usize
+    }
+
+    fn fences(&self) -> io::Result<&[u64]> {
+        if let Some(fences) = self.fences.get() {
+            return Ok(fences);
+        }
+        let at = fences_at(self.count).ok_or_else(damaged)?;
+        let bytes = read(&self.file, at, fences_length(self.count) as usize, true)?;
+        let fence = |bytes: &[u8]| bytes.try_into().map(u64::from_le_bytes).unwrap_or(0);
+        Ok(self.fences.get_or_init(|| bytes.chunks_exact(8).map(fence).collect()))
+    }
+
+    fn page(&self, number: usize) -> io::Result<&[u8]> {
+        if let Some(page) = self.pages[number].get() {
+            return Ok(page);
+        }
+        let filter =
+            fences_at(self.count).ok_or_else(damaged)? + fences_length(self.count) + CHECK as u64;
+        let at = filter + (number * (filter::PAGE + CHECK)) as u64;
+        let page = read(&self.file, at, filter::PAGE, true)?;
+        Ok(self.pages[number].get_or_init(|| page))
+    }
+}
+
+/// Whether each block was checked.
+fn blocks(count: u64, checked: bool) -> Vec<AtomicBool> {
+    (0..count.div_ceil(BLOCK as u64)).map(|_| AtomicBool::new(checked)).collect()
+}
+
+fn block_at(number: u64) -> u64 {
+    number * (ENTRY * BLOCK + CHECK) as u64
+}
+
+/// Where the fences begin behind the blocks of `count` entries.
+fn fences_at(count: u64) -> Option<u64> {
+    let checks = count.div_ceil(BLOCK as u64) * CHECK as u64;
+    count.checked_mul(ENTRY as u64)?.checked_add(checks)
+}
+
+fn fences_length(count: u64) -> u64 {
+    count.div_ceil(BLOCK as u64) * 8
+}
+
+/// Reads a part and its check.
+fn read(file: &File, offset: u64, length: usize, checked: bool) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![0u8; length + CHECK];
+    file.read_exact_at(&mut bytes, offset)?;
+    if checked && check_of(offset, &bytes[..length]) != bytes[length..] {
+        return Err(damaged());
+    }
+    bytes.truncate(length);
+    Ok(bytes)
+}
+
+fn check_of(offset: u64, bytes: &[u8]) -> [u8; CHECK] {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(&offset.to_le_bytes()).update(bytes);
+    let mut check = [0; CHECK];
+    check.copy_from_slice(&hasher.finalize().as_bytes()[..CHECK]);
+    check
+}
+
+fn damaged() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, "a segment is damaged")
 }
 
 /// The entries of two segments, in order. Where both know a digest, `newer` is right.
@@ -193,37 +310,26 @@ pub(super) fn merged(
     })
 }
 
-/// A file that is summed while it is written.
-struct Summed {
+/// A file that is written part by part.
+struct Parts {
     out: BufWriter<File>,
+    at: u64,
+    /// Of the checks.
     sum: blake3::Hasher,
 }
 
-impl Summed {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.sum.update(bytes);
-        self.out.write_all(bytes)
+impl Parts {
+    fn part(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let check = check_of(self.at, bytes);
+        self.sum.update(&check);
+        self.at += (bytes.len() + CHECK) as u64;
+        self.out.write_all(bytes)?;
+        self.out.write_all(&check)
     }
-}
-
-/// The bits of a digest in a filter. A digest's own bytes are as random as any hash of them.
-fn bits(digest: &Digest, words: usize) -> impl Iterator<Item = u64> {
-    let size = words as u64 * 64;
-    let words = digest.0.chunks_exact(4).skip(2).take(PROBES);
-    let mut probes = [0u64; PROBES];
-    for (probe, word) in probes.iter_mut().zip(words) {
-        let word = u32::from_le_bytes([word[0], word[1], word[2], word[3]]);
-        *probe = ((u128::from(word) * u128::from(size)) >> 32) as u64;
-    }
-    probes.into_iter()
 }
 
 fn front(digest: &Digest) -> u64 {
     digest.0[..8].try_into().map(u64::from_be_bytes).unwrap_or(0)
-}
-
-fn named(entry: &[u8]) -> Digest {
-    Digest::from_slice(&entry[..32]).unwrap_or(Digest([0; 32]))
 }
 
 #[cfg(test)]
@@ -280,18 +386,56 @@ mod tests {
     }
 
     #[test]
-    fn a_changed_or_shortened_one_is_refused() {
+    fn a_changed_or_shortened_one_is_refused_and_never_believed() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("one");
-        write(&path, &entries(0..300));
+        let known = entries(0..300);
+        write(&path, &known);
+        let verified = |path: &Path| Segment::open(path).and_then(|mut one| one.verify());
+        verified(&path).expect("whole");
         let whole = std::fs::read(&path).expect("read");
+        let mut refused = 0;
         for at in (0..whole.len()).step_by(97) {
             let mut bytes = whole.clone();
             bytes[at] ^= 4;
             std::fs::write(&path, &bytes).expect("written");
-            assert!(Segment::open(&path).is_err(), "byte {at}");
+            assert!(verified(&path).is_err(), "byte {at}");
+            // Who looks without checking all of it is told of the damage, or is told right.
+            if let Ok(segment) = Segment::open(&path) {
+                for (digest, place) in &known {
+                    match segment.find(digest) {
+                        Ok(found) => assert_eq!(found, Some(*place), "byte {at}"),
+                        Err(_) => refused += 1,
+                    }
+                }
+                for (digest, _) in entries(300..330) {
+                    assert!(!matches!(segment.find(&digest), Ok(Some(_))), "byte {at}");
+                }
+                let read: io::Result<Vec<_>> = segment.entries().expect("opened").collect();
+                assert!(read.is_err() || read.is_ok_and(|read| read == known), "byte {at}");
+            }
             std::fs::write(&path, &whole[..at]).expect("written");
-            assert!(Segment::open(&path).is_err(), "cut at {at}");
+            assert!(verified(&path).is_err(), "cut at {at}");
         }
+        assert!(refused > 1000, "{refused}");
+    }
+
+    #[test]
+    fn parts_that_change_places_are_refused() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("one");
+        let known = entries(0..300);
+        let sum = write(&path, &known).sum;
+        let mut bytes = std::fs::read(&path).expect("read");
+        let part = ENTRY * BLOCK + CHECK;
+        let (one, two) = bytes.split_at_mut(part);
+        one.swap_with_slice(&mut two[..part]);
+        std::fs::write(&path, &bytes).expect("written");
+        let mut segment = Segment::open(&path).expect("opened");
+        assert!(known.iter().take(256).all(|(digest, _)| segment.find(digest).is_err()));
+        assert_eq!(segment.sum, sum);
+        assert!(segment.verify().is_err());
+        // And another segment is another.
+        assert_ne!(write(&path, &entries(0..299)).sum, sum);
     }
 }

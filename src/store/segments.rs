@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use super::digest::Digest;
+use super::manifest::Named;
 use super::objects::StoreError;
 use super::pack::Place;
 use super::segment::{Segment, merged};
@@ -27,35 +28,59 @@ fn refused<'a>(doing: &'static str, path: &'a Path) -> impl Fn(io::Error) -> Sto
 }
 
 impl Segments {
-    /// Opens those with these numbers, and removes what else is there.
+    /// Opens those that are named for writing: all of them is checked, and what else is there is
+    /// removed.
     ///
     /// # Errors
-    /// [`StoreError::Index`] when one is missing or damaged.
-    pub(super) fn open(folder: &Path, numbers: &[u32]) -> Result<Segments, StoreError> {
+    /// [`StoreError::Index`] when one is missing, damaged or another.
+    pub(super) fn open(folder: &Path, named: &[Named]) -> Result<Segments, StoreError> {
         std::fs::create_dir_all(folder).map_err(refused("making", folder))?;
-        let open = numbers
-            .iter()
-            .map(|number| {
-                let path = folder.join(name(*number));
-                match Segment::open(&path) {
-                    Ok(segment) => Ok(Arc::new(segment)),
-                    Err(err) if is_damage(&err) => {
-                        Err(StoreError::Index(format!("segment {number}: {err}")))
-                    }
-                    Err(err) => Err(refused("reading", &path)(err)),
-                }
-            })
-            .collect::<Result<Vec<_>, _>>()?;
-        let segments = Segments { folder: folder.to_path_buf(), open: RwLock::new(open) };
+        let segments = Segments::opened(folder, named, true)?;
         segments.sweep();
         Ok(segments)
     }
 
+    /// Opens those that are named for reading; what is read of them is checked then.
+    ///
+    /// # Errors
+    /// As [`Segments::open`].
+    pub(super) fn read(folder: &Path, named: &[Named]) -> Result<Segments, StoreError> {
+        Segments::opened(folder, named, false)
+    }
+
+    fn opened(folder: &Path, named: &[Named], verify: bool) -> Result<Segments, StoreError> {
+        let open = |(number, sum): &Named| {
+            let path = folder.join(name(*number));
+            let opened = Segment::open(&path).and_then(|mut segment| {
+                if verify {
+                    segment.verify()?;
+                }
+                Ok(segment)
+            });
+            match opened {
+                Ok(segment) if segment.sum == *sum => Ok(Arc::new(segment)),
+                Ok(_) => Err(StoreError::Index(format!("segment {number} is another one"))),
+                Err(err) if is_damage(&err) => {
+                    Err(StoreError::Index(format!("segment {number}: {err}")))
+                }
+                Err(err) => Err(refused("reading", &path)(err)),
+            }
+        };
+        let open = named.iter().map(open).collect::<Result<Vec<_>, _>>()?;
+        Ok(Segments { folder: folder.to_path_buf(), open: RwLock::new(open) })
+    }
+
     /// Where an object stands: the newest place, if any.
+    ///
+    /// # Errors
+    /// [`StoreError::Index`] when what had to be read for it is damaged; when the disk refuses.
     pub(super) fn find(&self, digest: &Digest) -> Result<Option<Place>, StoreError> {
         let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
         for segment in open.iter().rev() {
-            let found = segment.find(digest).map_err(refused("reading", segment.path()))?;
+            let found = segment.find(digest).map_err(|err| match is_damage(&err) {
+                true => StoreError::Index(format!("{}: {err}", segment.path().display())),
+                false => refused("reading", segment.path())(err),
+            })?;
             if found.is_some() {
                 return Ok(found);
             }
@@ -73,12 +98,12 @@ impl Segments {
         self.open.write().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
-    /// Adds the places of objects; where one was known before, the new place is right. Gives the
-    /// numbers of the segments that there are then.
+    /// Adds the places of objects; where one was known before, the new place is right. Names
+    /// the segments that there are then.
     ///
     /// # Errors
     /// When the disk refuses.
-    pub(super) fn add(&self, mut objects: Vec<(Digest, Place)>) -> Result<Vec<u32>, StoreError> {
+    pub(super) fn add(&self, mut objects: Vec<(Digest, Place)>) -> Result<Vec<Named>, StoreError> {
         let mut segments = self.now();
         if !objects.is_empty() {
             // The sort keeps equal ones in their order, of which the last is the newest.
@@ -95,7 +120,12 @@ impl Segments {
                 Segment::write(&path, kept.len() as u64, kept.into_iter().map(Ok::<_, io::Error>));
             segments.push(Arc::new(written.map_err(refused("writing", &path))?));
             while let Some(start) = alike(&segments) {
-                let merged = self.merge(&segments[start..])?;
+                let merged = match self.merge(&segments[start..]) {
+                    // One was damaged since it was opened. They stay as they are, and whoever opens
+                    // them next finds the damage.
+                    Err(StoreError::Io { source, .. }) if is_damage(&source) => break,
+                    merged => merged?,
+                };
                 segments.truncate(start);
                 segments.push(Arc::new(merged));
             }
@@ -103,7 +133,10 @@ impl Segments {
             folder.map_err(refused("syncing", &self.folder))?;
             *self.open.write().unwrap_or_else(PoisonError::into_inner) = segments.clone();
         }
-        Ok(segments.iter().filter_map(|segment| number(segment.path())).collect())
+        Ok(segments
+            .iter()
+            .filter_map(|segment| Some((number(segment.path())?, segment.sum)))
+            .collect())
     }
 
     fn merge(&self, segments: &[Arc<Segment>]) -> Result<Segment, StoreError> {

@@ -67,8 +67,8 @@ impl Size {
 /// # Errors
 /// When the disk refuses.
 pub fn size(folder: &Path) -> Result<Size, StoreError> {
-    let snapshot = Snapshot::open(folder)?;
-    let roles = roles(&snapshot, folder);
+    let snapshot = Snapshot::whole(folder)?;
+    let roles = roles(&snapshot, folder)?;
     let word = |digest: &Digest| match roles.get(digest) {
         Some(Role::Value) => "rows and results",
         Some(Role::Table) => "tables",

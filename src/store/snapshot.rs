@@ -1,112 +1,131 @@
-//! The store as a reader sees it: without the lock, without the index, at any time.
+//! The store as a reader sees it: without the lock, without sled, at any time.
 //!
-//! A snapshot reads the packs' records once when it is opened and then holds where everything
-//! stands. It sees what was appended until then, also while a run goes on.
+//! A snapshot believes what the index left for readers as to where things stand in the packs
+//! ([`Indexed`]), and reads by itself only the end of the packs that the index was not told of yet.
+//! So opening one costs no more in a large store than in a small one. It sees what was appended until
+//! then, also while a run goes on.
+//!
+//! Everything is verified when it is read. Where the index cannot be had, or what it says turns out
+//! not to be so, all packs are read once ([`Scanned`]), and from then on only they are believed.
+
+mod indexed;
+mod scanned;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use super::digest::Digest;
 use super::disk::read_large;
 use super::objects::{MemoryObjects, Objects, StoreError};
-use super::pack::{self, Kind, Place};
+use super::pack::{self, Place};
 use super::receipt::{Receipt, Results};
 
-/// How often packs that go away while they are read are looked for again.
+use indexed::Indexed;
+pub(super) use scanned::Scanned;
+
+/// How often files that go away while they are opened are looked for again.
 const TRIES: u32 = 5;
 
 /// A read-only view. What is `put` or kept in it stays in memory: looking ahead changes nothing.
 pub struct Snapshot {
     folder: PathBuf,
-    objects: HashMap<Digest, Place>,
-    receipts: HashMap<Digest, (Place, Receipt)>,
-    packs: Mutex<HashMap<u32, Arc<File>>>,
+    /// What is believed until all packs were read.
+    indexed: Option<Indexed>,
+    scanned: OnceLock<Scanned>,
+    /// Held while they are read, so that it is done once.
+    scanning: Mutex<()>,
     added: MemoryObjects,
 }
 
 impl Snapshot {
-    /// Reads the store in `folder`; one that does not exist yet is empty.
+    /// Opens the store in `folder`; one that does not exist yet is empty.
     ///
     /// # Errors
     /// When the disk refuses.
     pub fn open(folder: &Path) -> Result<Snapshot, StoreError> {
-        let mut tries = 0;
-        loop {
-            match Snapshot::open_once(folder) {
-                // `claw gc` took a pack away between its name and its bytes: what survived of it
-                // stands in a newer one.
-                Err(StoreError::Io { source, .. })
-                    if source.kind() == std::io::ErrorKind::NotFound && tries < TRIES =>
-                {
-                    tries += 1;
-                }
-                other => return other,
-            }
-        }
-    }
-
-    fn open_once(folder: &Path) -> Result<Snapshot, StoreError> {
-        let mut snapshot = Snapshot {
-            folder: folder.to_path_buf(),
-            objects: HashMap::new(),
-            receipts: HashMap::new(),
-            packs: Mutex::default(),
-            added: MemoryObjects::default(),
-        };
-        for number in pack::list(folder) {
-            // Held open from now on, so that it can be read even after it was collected.
-            snapshot.pack(number)?;
-            pack::scan(folder, number, 0, |record, payload| match record.kind {
-                Kind::Object => {
-                    snapshot.objects.insert(record.name, record.place);
-                }
-                Kind::Receipt => {
-                    let receipt = payload().and_then(|bytes| serde_json::from_slice(&bytes).ok());
-                    if let Some(receipt) = receipt {
-                        // A second one for a key is there because the first had lost its result.
-                        snapshot.receipts.insert(record.name, (record.place, receipt));
-                    }
-                }
-            })?;
+        let snapshot = Snapshot::new(folder, Indexed::open(folder));
+        if snapshot.indexed.is_none() {
+            snapshot.all()?;
         }
         Ok(snapshot)
     }
 
-    fn pack(&self, number: u32) -> Result<Arc<File>, StoreError> {
-        let mut packs = self.packs.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(file) = packs.get(&number) {
-            return Ok(file.clone());
+    /// Reads all packs of the store in `folder`, for what has to look at everything there is.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub(super) fn whole(folder: &Path) -> Result<Snapshot, StoreError> {
+        let snapshot = Snapshot::new(folder, None);
+        snapshot.all()?;
+        Ok(snapshot)
+    }
+
+    fn new(folder: &Path, indexed: Option<Indexed>) -> Snapshot {
+        Snapshot {
+            folder: folder.to_path_buf(),
+            indexed,
+            scanned: OnceLock::new(),
+            scanning: Mutex::default(),
+            added: MemoryObjects::default(),
         }
-        let path = pack::path(&self.folder, number);
-        let file = Arc::new(File::open(&path).map_err(|source| StoreError::Io {
-            doing: "opening",
-            path: path.display().to_string(),
-            source,
-        })?);
-        packs.insert(number, file.clone());
-        Ok(file)
     }
 
-    /// Where a receipt stands.
-    pub(super) fn receipt_place(&self, key: &Digest) -> Option<Place> {
-        self.receipts.get(key).map(|(place, _)| *place)
+    /// What the index says, unless it is believed no more.
+    fn indexed(&self) -> Option<&Indexed> {
+        self.indexed.as_ref().filter(|_| self.scanned.get().is_none())
     }
 
-    /// Where an object stands in the packs; none for one that is a file of its own.
-    pub(super) fn place(&self, digest: &Digest) -> Option<Place> {
-        self.objects.get(digest).copied()
+    /// What all packs say. Reads them unless that was done already.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub(super) fn all(&self) -> Result<&Scanned, StoreError> {
+        let _scanning = self.scanning.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(scanned) = self.scanned.get() {
+            return Ok(scanned);
+        }
+        let scanned = Scanned::read(&self.folder)?;
+        Ok(self.scanned.get_or_init(|| scanned))
     }
 
-    /// Every receipt, in no order.
-    pub fn receipts(&self) -> impl Iterator<Item = &Receipt> {
-        self.receipts.values().map(|(_, receipt)| receipt)
+    /// Every receipt, in no order. Reads all packs: a second or more for a million.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn receipts(&self) -> Result<impl Iterator<Item = &Receipt>, StoreError> {
+        Ok(self.all()?.receipts())
+    }
+}
+
+/// Packs that were opened, so that they can be read even after they were collected.
+#[derive(Default)]
+struct Packs(HashMap<u32, File>);
+
+impl Packs {
+    fn open(folder: &Path) -> Result<Packs, StoreError> {
+        let open = |number: u32| {
+            let path = pack::path(folder, number);
+            let file = File::open(&path).map_err(|source| StoreError::Io {
+                doing: "opening",
+                path: path.display().to_string(),
+                source,
+            });
+            Ok((number, file?))
+        };
+        pack::list(folder).into_iter().map(open).collect::<Result<_, _>>().map(Packs)
     }
 
-    /// How many objects the packs hold.
-    pub fn object_count(&self) -> usize {
-        self.objects.len()
+    /// The payload of a record, checked.
+    fn read(&self, place: Place, name: &Digest) -> Result<Vec<u8>, StoreError> {
+        let file = self.0.get(&place.pack).ok_or_else(|| {
+            let what = format!("pack {} is gone", place.pack);
+            StoreError::Damaged { digest: *name, what }
+        })?;
+        pack::read(file, place, name)
     }
 }
 
@@ -115,11 +134,16 @@ impl Objects for Snapshot {
         if let Ok(bytes) = self.added.get(digest) {
             return Ok(bytes);
         }
-        let Some(place) = self.objects.get(digest) else {
-            return read_large(&self.folder, digest);
-        };
-        let file = self.pack(place.pack)?;
-        Ok(pack::read(&file, *place, digest)?.into())
+        match self.indexed().map(|indexed| indexed.object(digest)) {
+            Some(Ok(Some(bytes))) => return Ok(bytes.into()),
+            Some(Ok(None)) => return read_large(&self.folder, digest),
+            // The packs know better.
+            Some(Err(_)) | None => {}
+        }
+        match self.all()?.object(digest)? {
+            Some(bytes) => Ok(bytes.into()),
+            None => read_large(&self.folder, digest),
+        }
     }
 
     fn put(&self, bytes: &[u8]) -> Result<Digest, StoreError> {
@@ -129,7 +153,10 @@ impl Objects for Snapshot {
 
 impl Results for Snapshot {
     fn receipt(&self, key: &Digest) -> Result<Option<Receipt>, StoreError> {
-        Ok(self.receipts.get(key).map(|(_, receipt)| receipt.clone()))
+        if let Some(Ok(receipt)) = self.indexed().map(|indexed| indexed.receipt(key)) {
+            return Ok(receipt);
+        }
+        Ok(self.all()?.receipt(key).cloned())
     }
 
     fn keep(&self, _receipt: &Receipt) -> Result<bool, StoreError> {

@@ -108,12 +108,12 @@ fn cut(text: &str, most: usize) -> String {
 fn find_run(project: &Project, id: Option<&str>, events: bool) -> Result<RunRecord, Failure> {
     if let Some(id) = id {
         let id = run_names::find(&project.store(), id)?;
-        return read_run(&project.store(), &id, true)
+        return read_run(&project.store(), &id, events)
             .ok_or_else(|| Failure::input(format!("the log of run {id} cannot be read")));
     }
     run_ids(&project.store())
         .iter()
-        .filter_map(|id| read_run(&project.store(), id, true))
+        .filter_map(|id| read_run(&project.store(), id, events))
         .find(|run| events || !run.stages.is_empty())
         .ok_or_else(|| {
             Failure::input(format!(

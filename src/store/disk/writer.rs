@@ -20,12 +20,12 @@ use super::{Shared, Waiting, Work, io, lock};
 const SYNC_EVERY: Duration = Duration::from_millis(200);
 /// Most bytes that one append takes.
 const BATCH_BYTES: usize = 8 << 20;
-/// Entries of which the index is told at once, at the latest. Until then they are known in memory,
-/// and after a crash from reading the end of the packs.
-const INDEXING: usize = 64 << 10;
-/// Bytes of packs that a crash may leave unindexed, about.
-const UNINDEXED: u64 = 256 << 20;
-
+/// Entries of which the index is told at once, at the latest. Until then they are known in memory;
+/// every reader, and the next writer after a crash, gets them from the end of the packs, which of so
+/// many takes milliseconds.
+const INDEXING: usize = 16 << 10;
+/// Bytes of packs that may be unindexed likewise, about.
+const UNINDEXED: u64 = 16 << 20;
 /// How long the first record of an append waits for others. Waking a thread for each costs more than
 /// the record does, on both sides.
 const GATHER: Duration = Duration::from_millis(1);
