@@ -382,7 +382,10 @@ fn catch_up(
         let length = std::fs::metadata(pack::path(folder, number)).map_or(0, |meta| meta.len());
         // A torn end stays where it is; appending goes on in a new pack.
         end = if good < length { (number + 1, 0) } else { (number, good) };
-        index.add(&batch, end)?;
+        if batch.len() > 0 || known != Some(end) {
+            index.add(&batch, end)?;
+            index.save()?;
+        }
     }
     Ok(end)
 }

@@ -6,12 +6,13 @@
 //! a question, and no result ever depends on sled being durable.
 //!
 //! sled opens for one process. Readers get what they need beside it ([`Known`]): the manifest as a
-//! file, and the places of receipts in segments too.
+//! file, and the places of receipts in segments too. They are told often, which syncs nothing; what
+//! sled says is made to last now and then.
 
 use std::cell::Cell;
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
-use std::sync::Once;
+use std::sync::{Mutex, Once, PoisonError};
 
 use super::digest::Digest;
 use super::manifest::{self, Manifest};
@@ -29,6 +30,8 @@ pub(super) struct Index {
     objects: Segments,
     /// What readers have in place of sled; never asked here.
     receipts: Segments,
+    /// What was added since it was saved, and whether readers were told.
+    told: Mutex<Option<(Manifest, bool)>>,
 }
 
 struct Trees {
@@ -228,7 +231,7 @@ impl Index {
         let objects = Segments::open(&folder.join("objects"), &state.objects)?;
         let receipts = Segments::open(&folder.join("receipts"), &state.receipts)?;
         let (file, store) = (path.join("db"), store.to_path_buf());
-        Ok(Index { trees: Some(trees), file, store, objects, receipts })
+        Ok(Index { trees: Some(trees), file, store, objects, receipts, told: Mutex::default() })
     }
 
     fn trees(&self) -> &Trees {
@@ -269,6 +272,7 @@ impl Index {
 
     /// Forgets everything.
     pub(super) fn clear(&self) -> Result<(), StoreError> {
+        *self.told.lock().unwrap_or_else(PoisonError::into_inner) = None;
         // First what readers believe.
         remove(&segments(&self.store))?;
         guarded(|| {
@@ -293,27 +297,41 @@ impl Index {
         let _ = guarded(|| self.trees().receipts.remove(key.0));
     }
 
-    /// Adds entries and then says that everything up to `end` is indexed. It stands in the packs
-    /// already.
+    /// Adds entries and tells readers that everything up to `end` is indexed. It stands in the packs
+    /// already. Whoever opens the index next knows of it after [`Index::save`].
     pub(super) fn add(&self, batch: &Batch, end: (u32, u64)) -> Result<(), StoreError> {
         let mut entries = sled::Batch::default();
         batch.receipts.iter().for_each(|(key, place)| entries.insert(&key.0, &place.encode()));
-        let state = Manifest {
+        guarded(|| self.trees().receipts.apply_batch(entries))?;
+        let manifest = Manifest {
             end,
             witness: manifest::witness(&self.store, end),
             objects: self.objects.add(batch.objects.clone())?,
             receipts: self.receipts.add(batch.receipts.clone())?,
         };
-        let bytes = serde_json::to_vec(&state).map_err(|err| StoreError::Index(err.to_string()))?;
+        let left = manifest.leave(&segments(&self.store)).is_ok();
+        *self.told.lock().unwrap_or_else(PoisonError::into_inner) = Some((manifest, left));
+        Ok(())
+    }
+
+    /// Makes what was added last until after a power cut. Takes a disk's time.
+    pub(super) fn save(&self) -> Result<(), StoreError> {
+        let told = self.told.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some((manifest, left)) = told else {
+            return Ok(());
+        };
+        self.objects.sync()?;
+        self.receipts.sync()?;
+        let bytes =
+            serde_json::to_vec(&manifest).map_err(|err| StoreError::Index(err.to_string()))?;
         guarded(|| {
-            self.trees().receipts.apply_batch(entries)?;
             self.trees().db.insert("state", bytes)?;
             self.trees().db.flush().map(drop)
         })?;
         // sled's own flush leaves it to the system when the bytes reach the disk.
         let synced = std::fs::File::open(&self.file).and_then(|file| file.sync_data());
-        let left = state.leave(&segments(&self.store));
-        if synced.is_ok() && left.is_ok() {
+        // What was merged goes when neither sled nor a reader names it any more.
+        if synced.is_ok() && left {
             self.objects.sweep();
             self.receipts.sweep();
         }

@@ -1,11 +1,11 @@
 //! What the index holds, in a few lines: up to where the packs are indexed, and in which segments.
 //!
-//! The writer keeps a manifest in sled, which it alone can open, and leaves the same one in
-//! `index/segments/now` for readers. There it is replaced in one step, after the segments that it
-//! names were synced and before those that it names no more go; it is removed before the packs may
-//! become others than those it speaks of. It is believed only where the packs and the segments are
-//! those it was written for, so that a torn, an old or a strange one costs a reader a scan and
-//! nothing else.
+//! The writer keeps a manifest in sled, which it alone can open, and leaves the same one, or a newer
+//! one, in `index/segments/now` for readers. There it is replaced in one step, after the segments
+//! that it names were written and before those that it names no more go; it is removed before the
+//! packs may become others than those it speaks of. It is believed only where the packs and the
+//! segments are those it was written for, so that a torn, an old or a strange one costs a reader a
+//! scan and nothing else.
 //!
 //! ```text
 //! claw index 3 CHECK
@@ -81,7 +81,7 @@ impl Manifest {
         let body = serde_json::to_string(self).map_err(io::Error::other)?;
         let text = format!("{FORMAT} {}\n{body}", Digest::of(body.as_bytes()));
         let new = folder.join("now.new");
-        // Not synced: after a power cut it may be torn or the one before, and is told from a good one.
+        // Not synced: after a power cut it, or what it names, may be torn, and that is noticed.
         std::fs::write(&new, text)?;
         std::fs::rename(&new, folder.join(FILE))
     }

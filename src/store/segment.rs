@@ -52,6 +52,8 @@ pub(super) struct Segment {
     pages: Vec<OnceLock<Vec<u8>>>,
     /// Which blocks were checked already.
     checked: Vec<AtomicBool>,
+    /// Whether it survives a power cut.
+    synced: AtomicBool,
 }
 
 impl Segment {
@@ -93,7 +95,7 @@ impl Segment {
         let sum = Digest(*out.sum.finalize().as_bytes());
         out.part(&[&count.to_le_bytes()[..], &sum.0].concat())?;
         let written = out.out.into_inner().map_err(io::IntoInnerError::into_error)?;
-        written.sync_data()?;
+        drop(written);
         Ok(Segment {
             file: File::open(path)?,
             path: path.to_path_buf(),
@@ -102,6 +104,7 @@ impl Segment {
             fences: OnceLock::from(fences),
             pages: pages.into_iter().map(OnceLock::from).collect(),
             checked: blocks(count, true),
+            synced: AtomicBool::new(false),
         })
     }
 
@@ -126,7 +129,8 @@ impl Segment {
         }
         let pages = (0..filter / page).map(|_| OnceLock::new()).collect();
         let (path, fences) = (path.to_path_buf(), OnceLock::new());
-        Ok(Segment { file, path, count, sum, fences, pages, checked: blocks(count, false) })
+        let (checked, synced) = (blocks(count, false), AtomicBool::new(true));
+        Ok(Segment { file, path, count, sum, fences, pages, checked, synced })
     }
 
     /// Checks all of it, after which its blocks are not checked again.
@@ -157,6 +161,20 @@ impl Segment {
         }
         self.checked = blocks(self.count, true);
         Ok(())
+    }
+
+    /// Makes it safe from a power cut; says whether there was something to do. The name in its folder
+    /// is not its own to sync.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub(super) fn sync(&self) -> io::Result<bool> {
+        if self.synced.load(Ordering::Relaxed) {
+            return Ok(false);
+        }
+        self.file.sync_data()?;
+        self.synced.store(true, Ordering::Relaxed);
+        Ok(true)
     }
 
     /// Where it is.

@@ -98,7 +98,7 @@ impl Segments {
         self.open.write().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
-    /// Adds the places of objects; where one was known before, the new place is right. Names
+    /// Adds places, for now only as far as the system keeps them; where one was known before, the new place is right. Names
     /// the segments that there are then.
     ///
     /// # Errors
@@ -129,14 +129,28 @@ impl Segments {
                 segments.truncate(start);
                 segments.push(Arc::new(merged));
             }
-            let folder = std::fs::File::open(&self.folder).and_then(|folder| folder.sync_all());
-            folder.map_err(refused("syncing", &self.folder))?;
             *self.open.write().unwrap_or_else(PoisonError::into_inner) = segments.clone();
         }
         Ok(segments
             .iter()
             .filter_map(|segment| Some((number(segment.path())?, segment.sum)))
             .collect())
+    }
+
+    /// Makes those that are in use safe from a power cut.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub(super) fn sync(&self) -> Result<(), StoreError> {
+        let mut new = false;
+        for segment in self.now() {
+            new |= segment.sync().map_err(refused("syncing", segment.path()))?;
+        }
+        if new {
+            let folder = std::fs::File::open(&self.folder).and_then(|folder| folder.sync_all());
+            folder.map_err(refused("syncing", &self.folder))?;
+        }
+        Ok(())
     }
 
     fn merge(&self, segments: &[Arc<Segment>]) -> Result<Segment, StoreError> {

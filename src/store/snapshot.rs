@@ -84,6 +84,9 @@ impl Snapshot {
     /// # Errors
     /// When the disk refuses.
     pub(super) fn all(&self) -> Result<&Scanned, StoreError> {
+        if let Some(scanned) = self.scanned.get() {
+            return Ok(scanned);
+        }
         let _scanning = self.scanning.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(scanned) = self.scanned.get() {
             return Ok(scanned);

@@ -26,6 +26,11 @@ const BATCH_BYTES: usize = 8 << 20;
 const INDEXING: usize = 16 << 10;
 /// Bytes of packs that may be unindexed likewise, about.
 const UNINDEXED: u64 = 16 << 20;
+/// After how often telling the index it is made to last, which waits for the disk: as often as short
+/// segments are merged into one, so that it is one that is synced. A crash leaves that much to read.
+const SAVING: u32 = 8;
+/// How many times as much may wait for the index before appending waits too.
+const BEHIND: usize = 8;
 /// How long the first record of an append waits for others. Waking a thread for each costs more than
 /// the record does, on both sides.
 const GATHER: Duration = Duration::from_millis(1);
@@ -62,7 +67,12 @@ impl Appended {
 
     /// Whether it is so much that the index should be told.
     fn is_much(&self) -> bool {
-        self.entries.len() >= INDEXING || self.bytes >= UNINDEXED
+        self.is_times(1)
+    }
+
+    /// Whether it is that many times as much.
+    fn is_times(&self, many: usize) -> bool {
+        self.entries.len() >= many * INDEXING || self.bytes >= many as u64 * UNINDEXED
     }
 
     /// Adds what was appended after it.
@@ -98,7 +108,7 @@ impl Handover {
     /// Leaves something; waits first while there is much that was not taken yet.
     fn leave(&self, one: Appended) {
         let mut left = lock(&self.left);
-        while left.appended.is_much() {
+        while left.appended.is_times(BEHIND) {
             left = self.changed.wait(left).unwrap_or_else(PoisonError::into_inner);
         }
         let was_empty = left.appended.is_empty();
@@ -153,6 +163,7 @@ impl Appender {
             shared: shared.clone(),
             handover: handover.clone(),
             unindexed: Appended { end: (pack, offset), ..Appended::default() },
+            unsaved: 0,
         };
         let settling = std::thread::Builder::new()
             .name("claw-settle".into())
@@ -236,6 +247,8 @@ struct Settler {
     /// What the index does not know yet. It is told of much at once: each telling costs it more than
     /// a record does.
     unindexed: Appended,
+    /// How often it was told since it was made to last.
+    unsaved: u32,
 }
 
 impl Settler {
@@ -257,6 +270,9 @@ impl Settler {
             }
         }
         self.index();
+        if self.unsaved > 0 {
+            self.save();
+        }
     }
 
     /// Tells the index; from then on it answers, and memory need not.
@@ -269,7 +285,16 @@ impl Settler {
         if self.shared.attempt(|| self.shared.index.add(&entries, end)) {
             forget_standing(&mut lock(&self.shared.objects), &entries.objects);
             forget_standing(&mut lock(&self.shared.receipts), &entries.receipts);
+            self.unsaved += 1;
         }
+        if self.unsaved >= SAVING {
+            self.save();
+        }
+    }
+
+    fn save(&mut self) {
+        self.unsaved = 0;
+        self.shared.attempt(|| self.shared.index.save());
     }
 }
 

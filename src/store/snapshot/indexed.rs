@@ -57,6 +57,12 @@ impl Indexed {
         Ok(Some(Indexed { known, objects, receipts, packs }))
     }
 
+    /// How many entries the index was not told of.
+    #[cfg(test)]
+    pub(super) fn behind(&self) -> usize {
+        self.objects.len() + self.receipts.len()
+    }
+
     /// The bytes of an object in a pack, verified; none when no pack holds it.
     ///
     /// # Errors

@@ -150,6 +150,43 @@ fn a_snapshot_answers_after_its_segments_were_merged_and_its_packs_collected() {
 }
 
 #[test]
+fn readers_are_told_before_the_index_lasts_and_a_killed_writer_costs_nothing() {
+    const MANY: u32 = 40_000;
+    let row = |n: u32| format!("{{\"row\":{n}}}").into_bytes();
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = Store::open(folder.path(), "test").expect("a store");
+    store.keep(&receipt(1)).expect("kept");
+    for part in 0..MANY / 1000 {
+        store.put_all((part * 1000..(part + 1) * 1000).map(row).collect()).expect("put");
+    }
+    store.sync().expect("synced");
+    let killed = tempfile::tempdir().expect("a folder");
+    copy(folder.path(), killed.path());
+    for folder in [folder.path(), killed.path()] {
+        let snapshot = Snapshot::open(folder).expect("opened");
+        let tail = snapshot.indexed().expect("an index").behind();
+        assert!(tail < MANY as usize / 2, "{tail} are read from the packs' end");
+        for n in 0..MANY {
+            assert_eq!(&snapshot.get(&Digest::of(&row(n))).expect("an object")[..], row(n));
+        }
+        assert_eq!(snapshot.receipt(&key(1)).expect("read"), Some(receipt(1)));
+        assert!(snapshot.scanned.get().is_none());
+    }
+    drop(store);
+    // What was not made to last is read from the packs.
+    let store = Store::open(killed.path(), "test").expect("a store");
+    for n in 0..MANY {
+        assert_eq!(&store.get(&Digest::of(&row(n))).expect("an object")[..], row(n));
+    }
+    drop(store);
+    for folder in [folder.path(), killed.path()] {
+        let snapshot = Snapshot::open(folder).expect("opened");
+        assert_eq!(snapshot.indexed().expect("an index").behind(), 0);
+        assert_eq!(&snapshot.get(&Digest::of(&row(7))).expect("an object")[..], row(7));
+    }
+}
+
+#[test]
 fn damaged_missing_and_old_manifests_cost_a_scan_and_nothing_else() {
     let folder = filled(60);
     let now = segments(folder.path()).join("now");
