@@ -15,6 +15,7 @@ mod docker;
 mod lifetime;
 mod limits;
 mod machine;
+mod price;
 mod reach;
 mod workspaces;
 

@@ -2,11 +2,10 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use claw::sandbox::{Backend, Command, Exit, Limits, LocalBackend, ProcessBackend, SandboxError};
-use claw::store::{MemoryObjects, Objects};
+use claw::store::Objects;
 
 use super::{
     HELPER, alone, backends, command, eventually, is_alone, kinds, ok, open, open_with, python,
@@ -199,59 +198,4 @@ fn nothing_is_left_behind() {
     let run = alone("sandbox::lifetime::two_hundred_in_sequence", &["--ignored"], None);
     assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stdout));
     assert!(String::from_utf8_lossy(&run.stdout).contains("1 passed"));
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "a measurement: benches/sandbox.sh"]
-#[expect(clippy::print_stderr, reason = "a measurement speaks")]
-async fn speed() {
-    let Some(backend) = shared() else { return };
-    let objects = Arc::new(MemoryObjects::default());
-    let small: Vec<_> = (0..20).map(|i| (format!("d/f{i}"), vec![b'x'; 2000])).collect();
-    let tree = objects.put_files(&small).expect("kept");
-    let limits = Limits::default();
-    // Nanoseconds of everything in the control group that benches/sandbox.sh has put us in.
-    let account = std::env::var("CLAW_CPU_ACCOUNT").ok();
-    let cpu = || {
-        let text = account.as_ref().and_then(|path| std::fs::read_to_string(path).ok());
-        text.and_then(|text| text.trim().parse().ok()).unwrap_or(f64::NAN) / 1e6
-    };
-    drop(backend.open(&tree, &*objects, &limits).await.expect("opens"));
-    for (what, exec, close) in [
-        ("open, drop", false, false),
-        ("open, close", false, true),
-        ("open, exec true, close", true, true),
-    ] {
-        let rounds = 300;
-        let (begun, before) = (Instant::now(), cpu());
-        let mut walls = Vec::new();
-        for _ in 0..rounds {
-            let start = Instant::now();
-            let mut sandbox = backend.open(&tree, &*objects, &limits).await.expect("opens");
-            if exec {
-                assert_eq!(
-                    sandbox.exec(&command(&["true"])).await.expect("works").exit,
-                    Exit::Code(0)
-                );
-            }
-            if close {
-                sandbox.close(&*objects).await.expect("closes");
-            }
-            walls.push(start.elapsed());
-        }
-        walls.sort();
-        let (wall, used) = (begun.elapsed(), cpu() - before);
-        eprintln!(
-            "{what}: {:.2} ms mean, {:.2} ms median, {:.2} ms of processor time",
-            wall.as_secs_f64() * 1e3 / f64::from(rounds),
-            walls[walls.len() / 2].as_secs_f64() * 1e3,
-            used / f64::from(rounds),
-        );
-    }
-    let mut sandbox = backend.open(&tree, &*objects, &limits).await.expect("opens");
-    let begun = Instant::now();
-    for _ in 0..300 {
-        sandbox.exec(&command(&["true"])).await.expect("works");
-    }
-    eprintln!("exec true: {:.2} ms", begun.elapsed().as_secs_f64() * 1e3 / 300.0);
 }
