@@ -5,6 +5,7 @@
 //! written to and stopped later. It belongs to its sandbox and dies with it.
 
 use futures::future::BoxFuture;
+use rustix::io::Errno;
 
 use super::{Command, Exit, Outcome, SandboxError};
 
@@ -58,6 +59,16 @@ pub enum Unfed {
     Broken,
     /// It does not read, and as much as can wait for it is waiting.
     Full,
+}
+
+impl From<Errno> for Unfed {
+    fn from(errno: Errno) -> Unfed {
+        match errno {
+            Errno::AGAIN => Unfed::Full,
+            Errno::PIPE => Unfed::Broken,
+            _ => Unfed::Closed,
+        }
+    }
 }
 
 /// The commands of one sandbox that go on while others run.

@@ -38,8 +38,13 @@ pub(crate) fn give_up_privileges() -> io::Result<()> {
 }
 
 /// The filters of system calls, compiled once by the helper.
+///
+/// Installing one costs the kernel a translation and a walk over all system calls, for every sandbox
+/// again. So what an init has no use for either is refused to the helper already, and inherited; an
+/// init adds only what it needs itself until its sandbox stands.
 pub(crate) struct Filters {
-    always: Vec<BpfProgram>,
+    early: Vec<BpfProgram>,
+    last: BpfProgram,
     /// For commands where no control group counts memory: refuses the kinds of memory that belong
     /// to no process, which a watch over processes cannot see.
     pub(crate) uncounted: BpfProgram,
@@ -49,22 +54,30 @@ impl Filters {
     /// Compiles them.
     pub(crate) fn compile() -> io::Result<Filters> {
         let refused = compile(refused()?, libc::EPERM)?;
+        let last = compile(builders()?, libc::EPERM)?;
         // The C library falls back to `clone`, whose flags a filter can read; those of `clone3`
         // lie in memory.
         let absent = compile(BTreeMap::from([(libc::SYS_clone3, Vec::new())]), libc::ENOSYS)?;
         let homeless = [libc::SYS_memfd_create, libc::SYS_memfd_secret, libc::SYS_shmget];
         let uncounted = homeless.map(|call| (call, Vec::new())).into_iter().collect();
         let uncounted = compile(uncounted, libc::ENOSYS)?;
-        Ok(Filters { always: vec![refused, absent, foreign_numbers()], uncounted })
+        Ok(Filters { early: vec![refused, absent, foreign_numbers()], last, uncounted })
     }
 
-    /// Installs those that hold for everything in a sandbox.
-    pub(crate) fn install(&self) -> io::Result<()> {
-        for program in &self.always {
-            seccompiler::apply_filter(program).map_err(io::Error::other)?;
-        }
-        Ok(())
+    /// Installs those that do not hinder the building of sandboxes.
+    pub(crate) fn install_early(&self) -> io::Result<()> {
+        self.early.iter().try_for_each(install)
     }
+
+    /// Installs the rest: after this, and [`Filters::install_early`], all hold that hold for
+    /// everything in a sandbox.
+    pub(crate) fn install_last(&self) -> io::Result<()> {
+        install(&self.last)
+    }
+}
+
+fn install(program: &BpfProgram) -> io::Result<()> {
+    seccompiler::apply_filter(program).map_err(io::Error::other)
 }
 
 fn compile(rules: BTreeMap<i64, Vec<SeccompRule>>, errno: i32) -> io::Result<BpfProgram> {
@@ -75,15 +88,19 @@ fn compile(rules: BTreeMap<i64, Vec<SeccompRule>>, errno: i32) -> io::Result<Bpf
         .map_err(io::Error::other)
 }
 
-/// The system calls that no command in a sandbox needs and that have been ways out of one.
-fn refused() -> io::Result<BTreeMap<i64, Vec<SeccompRule>>> {
-    let mut rules: BTreeMap<i64, Vec<SeccompRule>> =
-        REFUSED.iter().map(|call| (*call, Vec::new())).collect();
-    let word = |arg, op, value| {
-        SeccompCondition::new(arg, SeccompCmpArgLen::Dword, op, value).map_err(io::Error::other)
-    };
-    let rule = |conditions| SeccompRule::new(conditions).map_err(io::Error::other);
+/// A condition on the lower half of an argument.
+fn word(arg: u8, op: SeccompCmpOp, value: u64) -> io::Result<SeccompCondition> {
+    SeccompCondition::new(arg, SeccompCmpArgLen::Dword, op, value).map_err(io::Error::other)
+}
 
+fn rule(conditions: Vec<SeccompCondition>) -> io::Result<SeccompRule> {
+    SeccompRule::new(conditions).map_err(io::Error::other)
+}
+
+/// The system calls that sandboxes are built with, and that nothing in one needs.
+fn builders() -> io::Result<BTreeMap<i64, Vec<SeccompRule>>> {
+    let mut rules: BTreeMap<i64, Vec<SeccompRule>> =
+        BUILDERS.iter().map(|call| (*call, Vec::new())).collect();
     // New namespaces, by any of their bits.
     let mut clones = Vec::new();
     for flag in NAMESPACES {
@@ -91,6 +108,14 @@ fn refused() -> io::Result<BTreeMap<i64, Vec<SeccompRule>>> {
         clones.push(rule(vec![word(0, SeccompCmpOp::MaskedEq(flag), flag)?])?);
     }
     rules.insert(libc::SYS_clone, clones);
+    Ok(rules)
+}
+
+/// The system calls that neither an init nor a command in a sandbox needs and that have been ways
+/// out of one.
+fn refused() -> io::Result<BTreeMap<i64, Vec<SeccompRule>>> {
+    let mut rules: BTreeMap<i64, Vec<SeccompRule>> =
+        REFUSED.iter().map(|call| (*call, Vec::new())).collect();
 
     // Sockets of families that network namespaces do not confine (to the hypervisor, to the
     // kernel's cipher code) and of old, little read ones.
@@ -128,6 +153,9 @@ const NAMESPACES: &[i32] = &[
     libc::CLONE_NEWCGROUP,
 ];
 
+const BUILDERS: &[i64] =
+    &[libc::SYS_mount, libc::SYS_pivot_root, libc::SYS_umount2, libc::SYS_unshare];
+
 const REFUSED: &[i64] = &[
     libc::SYS_acct,
     libc::SYS_add_key,
@@ -158,7 +186,6 @@ const REFUSED: &[i64] = &[
     libc::SYS_lookup_dcookie,
     #[cfg(target_arch = "x86_64")]
     libc::SYS_modify_ldt,
-    libc::SYS_mount,
     libc::SYS_mount_setattr,
     libc::SYS_move_mount,
     libc::SYS_name_to_handle_at,
@@ -167,7 +194,6 @@ const REFUSED: &[i64] = &[
     libc::SYS_open_tree,
     libc::SYS_perf_event_open,
     libc::SYS_pidfd_getfd,
-    libc::SYS_pivot_root,
     libc::SYS_process_madvise,
     libc::SYS_process_vm_readv,
     libc::SYS_process_vm_writev,
@@ -181,8 +207,6 @@ const REFUSED: &[i64] = &[
     libc::SYS_swapoff,
     libc::SYS_swapon,
     libc::SYS_syslog,
-    libc::SYS_umount2,
-    libc::SYS_unshare,
     libc::SYS_userfaultfd,
     libc::SYS_vhangup,
 ];

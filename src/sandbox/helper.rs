@@ -25,6 +25,7 @@ use rustix::thread::{
 };
 
 use super::confine::Filters;
+use super::defence::Defence;
 use super::init;
 use super::kernel;
 use super::root;
@@ -64,7 +65,10 @@ fn serve() -> io::Result<()> {
     rustix::stdio::dup2_stdin(&null)?;
     drop(null);
 
-    let Some((setup, _)) = receive::<Setup>(&socket)? else {
+    // One for all messages: an init that is cloned meanwhile shares its pages, and writing to them
+    // makes the kernel copy each.
+    let mut buffer = vec![0; MAX_DATAGRAM];
+    let Some((setup, _)) = receive::<Setup>(&socket, &mut buffer)? else {
         return Ok(());
     };
     let hello = prepare(&setup);
@@ -73,7 +77,7 @@ fn serve() -> io::Result<()> {
         Err(failure) => return tell(&socket, &Hello::Failed(failure)),
     };
     tell(&socket, &Hello::Ready)?;
-    while let Some((order, mut attached)) = receive::<Order>(&socket)? {
+    while let Some((order, mut attached)) = receive::<Order>(&socket, &mut buffer)? {
         if attached.is_empty() {
             continue;
         }
@@ -98,12 +102,12 @@ fn serve() -> io::Result<()> {
 /// Waits for a datagram; `None` when the program has closed the socket.
 fn receive<T: serde::de::DeserializeOwned>(
     socket: &OwnedFd,
+    buffer: &mut [u8],
 ) -> io::Result<Option<(T, Vec<OwnedFd>)>> {
-    let mut bytes = vec![0; MAX_DATAGRAM];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
     let received = rustix::io::retry_on_intr(|| {
-        let mut slices = [IoSliceMut::new(&mut bytes)];
+        let mut slices = [IoSliceMut::new(buffer)];
         recvmsg(socket, &mut slices, &mut ancillary, RecvFlags::CMSG_CLOEXEC)
     })?;
     if received.bytes == 0 {
@@ -115,7 +119,7 @@ fn receive<T: serde::de::DeserializeOwned>(
             attached.extend(fds);
         }
     }
-    Ok(Some((wire::parse(&bytes[..received.bytes])?, attached)))
+    Ok(Some((wire::parse(&buffer[..received.bytes])?, attached)))
 }
 
 fn tell(socket: &OwnedFd, hello: &Hello) -> io::Result<()> {
@@ -133,7 +137,17 @@ fn prepare(setup: &Setup) -> Result<Filters, Failure> {
         become_nobody().map_err(step("taking an unprivileged identity"))?;
     }
     kernel::bury_children();
-    Filters::compile().map_err(step("compiling the filter of system calls"))
+    let filtered = || {
+        let filters = Filters::compile()?;
+        if !setup.without.contains(&Defence::Filter) {
+            filters.install_early()?;
+        }
+        Ok(filters)
+    };
+    let filters = filtered().map_err(step("filtering system calls"))?;
+    // Every init is a copy of this process: what is not there need not be copied.
+    kernel::release_free_memory();
+    Ok(filters)
 }
 
 /// Moves into a user and a mount namespace. Whether the user inside is still the machine's root,

@@ -38,7 +38,7 @@ use super::command::{self, Ended, Surroundings};
 use super::confine::{self, Filters};
 use super::defence::{Defence, Without};
 use super::helper::{INSIDE, map_self};
-use super::jobs::Jobs;
+use super::jobs::{Attend, Jobs};
 use super::processes;
 use super::root::ROOT;
 use super::wire::{self, Failure, Item, Job, Order, Reply, Request, Setup, Wanted};
@@ -86,7 +86,7 @@ pub(super) fn run(
         };
         announce(&control)?;
         let output = File::from(OwnedFd::from(control.try_clone()?));
-        let control = Line { input: File::from(OwnedFd::from(control)), output };
+        let control = Line { input: File::from(OwnedFd::from(control)), output, hand: None };
         Init::new(control, order.limits, around, senses).serve()
     });
     let ended = std::panic::catch_unwind(life);
@@ -132,7 +132,7 @@ fn build(
             landlock::restrict()?;
         }
         if holds(Defence::Filter) {
-            filters.install()?;
+            filters.install_last()?;
         }
         let text = |text: &str| text.to_string();
         let around = Surroundings {
@@ -290,6 +290,8 @@ impl Senses {
 pub(super) struct Line {
     pub(super) input: File,
     pub(super) output: File,
+    /// What descriptors go over, where the line itself cannot carry any.
+    pub(super) hand: Option<UnixStream>,
 }
 
 /// Tells the program that the sandbox stands, and hands it the means to kill it.
@@ -334,7 +336,13 @@ impl Init {
     /// lives itself.
     fn listen(&mut self, port: u16) -> io::Result<()> {
         match std::net::TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, port)) {
-            Ok(listener) => hand_over(&self.control.output, &Reply::Done, listener.as_fd()),
+            Ok(listener) => match &self.control.hand {
+                Some(hand) => {
+                    hand_over(hand, &Reply::Done, listener.as_fd())?;
+                    self.say(&Reply::Done)
+                }
+                None => hand_over(&self.control.output, &Reply::Done, listener.as_fd()),
+            },
             Err(err) => self.say(&Reply::Refused(super::errno::of(&err).raw_os_error())),
         }
     }
@@ -350,44 +358,6 @@ impl Init {
             };
             self.answer(request, payload)?;
         }
-    }
-
-    /// Waits for something to do, at most so long: buries the dead, empties lingering pipes, looks
-    /// after what goes on in the background. Whether a request came.
-    fn idle(&mut self, patience: Option<Duration>) -> io::Result<bool> {
-        let mut polled = vec![
-            PollFd::from_borrowed_fd(self.control.input.as_fd(), PollFlags::IN),
-            PollFd::from_borrowed_fd(self.senses.children.as_fd(), PollFlags::IN),
-        ];
-        polled.extend(self.lingering.iter().map(|pipe| PollFd::new(pipe, PollFlags::IN)));
-        self.jobs.watch(&mut polled);
-        // Where no control group does, we look after what is in the background.
-        let watching = self.senses.watches_memory() && processes::any();
-        let glance = if patience.is_some() { CLOSE_GLANCE } else { GLANCE };
-        let reasons = [patience, self.jobs.soonest(), watching.then_some(glance)];
-        let patience = reasons.into_iter().flatten().min();
-        let patience = patience.and_then(|patience| Timespec::try_from(patience).ok());
-        match poll(&mut polled, patience.as_ref()) {
-            Err(Errno::INTR) => return Ok(false),
-            other => other?,
-        };
-        let ready: Vec<bool> = polled.iter().map(|fd| !fd.revents().is_empty()).collect();
-        drop(polled);
-        if watching && self.senses.over_memory() {
-            self.relieve();
-        }
-        if ready[1] {
-            let (senses, jobs) = (&self.senses, &mut self.jobs);
-            bury(senses, &mut |pid, status| jobs.note(pid, status, senses.memory_kills()));
-        }
-        if ready[2..].contains(&true) {
-            command::empty(&mut self.lingering);
-            self.jobs.tend(&mut self.lingering);
-        }
-        while let Some((number, main)) = self.jobs.overdue() {
-            self.kill(number, main);
-        }
-        Ok(ready[0])
     }
 
     /// Ends what holds too much memory: the youngest command in the background, and everything when
@@ -561,6 +531,54 @@ impl Init {
             }
         }
         Ok(())
+    }
+}
+
+impl Attend for Init {
+    fn jobs(&mut self) -> &mut Jobs {
+        &mut self.jobs
+    }
+
+    /// Waits for something to do, at most so long: buries the dead, empties lingering pipes, looks
+    /// after what goes on in the background. Whether a request came.
+    fn idle(&mut self, patience: Option<Duration>) -> io::Result<bool> {
+        let mut polled = vec![
+            PollFd::from_borrowed_fd(self.control.input.as_fd(), PollFlags::IN),
+            PollFd::from_borrowed_fd(self.senses.children.as_fd(), PollFlags::IN),
+        ];
+        polled.extend(self.lingering.iter().map(|pipe| PollFd::new(pipe, PollFlags::IN)));
+        self.jobs.watch(&mut polled);
+        // Where no control group does, we look after what is in the background.
+        let watching = self.senses.watches_memory() && processes::any();
+        let glance = if patience.is_some() { CLOSE_GLANCE } else { GLANCE };
+        let reasons = [patience, self.jobs.soonest(), watching.then_some(glance)];
+        let patience = reasons.into_iter().flatten().min();
+        let patience = patience.and_then(|patience| Timespec::try_from(patience).ok());
+        match poll(&mut polled, patience.as_ref()) {
+            Err(Errno::INTR) => return Ok(false),
+            other => other?,
+        };
+        let ready: Vec<bool> = polled.iter().map(|fd| !fd.revents().is_empty()).collect();
+        drop(polled);
+        if watching && self.senses.over_memory() {
+            self.relieve();
+        }
+        if ready[1] {
+            let (senses, jobs) = (&self.senses, &mut self.jobs);
+            bury(senses, &mut |pid, status| jobs.note(pid, status, senses.memory_kills()));
+        }
+        if ready[2..].contains(&true) {
+            self.tend();
+        }
+        while let Some((number, main)) = self.jobs.overdue() {
+            self.kill(number, main);
+        }
+        Ok(ready[0])
+    }
+
+    fn tend(&mut self) {
+        command::empty(&mut self.lingering);
+        self.jobs.tend(&mut self.lingering);
     }
 }
 

@@ -1,4 +1,5 @@
-//! The commands of a sandbox that go on while others run, as its init keeps them.
+//! The commands of a sandbox that go on while others run, as its init keeps them, or whoever else
+//! attends to them ([`Attend`]).
 //!
 //! Nobody waits for them in particular: whenever the init waits for anything, it also reads what
 //! they print, hands on what is written to them, and ends those whose time is up. Output is kept
@@ -14,7 +15,7 @@ use rustix::io::Errno;
 use rustix::process::{Pid, WaitStatus};
 
 use super::Exit;
-use super::command::{self, Begun, Tail};
+use super::command::{self, Begun, Ended, Tail};
 
 /// Bytes that wait for a command that does not read its input.
 const MAX_WAITING: usize = 1 << 20;
@@ -65,10 +66,78 @@ pub(super) struct Word {
     pub(super) exit: Option<Exit>,
 }
 
+/// Whoever looks after the jobs of a sandbox.
+pub(super) trait Attend {
+    /// The jobs.
+    fn jobs(&mut self) -> &mut Jobs;
+
+    /// Waits for something to do, at most so long, and does it. Whether a request came.
+    fn idle(&mut self, patience: Option<Duration>) -> io::Result<bool>;
+
+    /// Reads what has come, without waiting.
+    fn tend(&mut self);
+
+    /// Waits for the end of a job.
+    ///
+    /// # Errors
+    /// When somebody asks while an answer is due: whoever waited has gone away.
+    fn attend(&mut self, number: u32, wait_ms: u64) -> io::Result<()> {
+        let until = Instant::now().checked_add(Duration::from_millis(wait_ms));
+        while !self.jobs().has_ended(number) {
+            let left = until
+                .map_or(Duration::MAX, |until| until.saturating_duration_since(Instant::now()));
+            // Once more even when there is no time: what has happened already counts.
+            if self.idle(Some(left))? {
+                return Err(io::ErrorKind::Interrupted.into());
+            }
+            if left.is_zero() {
+                break;
+            }
+        }
+        self.tend();
+        Ok(())
+    }
+
+    /// Takes a command on that has just begun, and waits for its end as long as its starter does.
+    fn take_on(
+        &mut self,
+        begun: Begun,
+        input: Option<OwnedFd>,
+        limit: usize,
+        wait_ms: u64,
+        timeout: Option<Duration>,
+    ) -> io::Result<TakenOn> {
+        let pid = begun.main.as_raw_nonzero().get();
+        let number = self.jobs().add(begun, input, limit, timeout);
+        // Without patience it goes on, however quick it may be: nothing else would be the same twice.
+        if wait_ms > 0 {
+            self.attend(number, wait_ms)?;
+        }
+        if wait_ms == 0 || !self.jobs().has_ended(number) {
+            return Ok(TakenOn::Runs { number, pid });
+        }
+        match self.jobs().hear(number) {
+            Some(Word { exit: Some(exit), output, dropped, .. }) => {
+                let report = Vec::new();
+                Ok(TakenOn::Ended(Ended { exit, output, dropped, report, lingering: None }))
+            }
+            _ => Err(io::Error::other("a command that ended without an end")),
+        }
+    }
+}
+
+/// What has become of a command when its starter stops waiting.
+pub(super) enum TakenOn {
+    /// It goes on.
+    Runs { number: u32, pid: i32 },
+    /// It has ended.
+    Ended(Ended),
+}
+
 impl Jobs {
     /// Takes a command on that has just begun, keeps `limit` bytes of its output, and ends it after
     /// `timeout`. Its number.
-    pub(super) fn add(
+    fn add(
         &mut self,
         begun: Begun,
         input: Option<OwnedFd>,
@@ -172,7 +241,7 @@ impl Jobs {
     }
 
     /// Whether it has ended, or is unknown.
-    pub(super) fn has_ended(&self, number: u32) -> bool {
+    fn has_ended(&self, number: u32) -> bool {
         self.main_of(number).is_none()
     }
 

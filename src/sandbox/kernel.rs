@@ -39,6 +39,16 @@ pub(crate) fn close_inherited() -> io::Result<()> {
     if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
+/// Gives memory that was freed back to the kernel, where the C library keeps some for later.
+#[cfg_attr(target_env = "gnu", expect(unsafe_code, reason = "rustix has no allocator"))]
+pub(crate) fn release_free_memory() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: it touches nothing that is in use.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
 /// Lets the kernel bury the children of this process, so that none becomes a zombie.
 #[expect(unsafe_code, reason = "rustix does not set signal dispositions")]
 pub(crate) fn bury_children() {

@@ -9,6 +9,8 @@
 //! The workspace is not at `/workspace`: file operations translate that path, and commands start
 //! in it, but a command that names `/workspace` itself does not find it.
 
+mod keeper;
+
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Read};
@@ -23,13 +25,15 @@ use rustix::process::{
 };
 
 use super::command::{self, Ground, Surroundings};
-use super::wire::{Item, Job};
+use super::talk::job;
+use super::wire::Item;
 use super::workspace::{self, Filler, items, verify};
 use super::{
-    Backend, Closed, Command, FileError, Limits, Outcome, Sandbox, SandboxError, WORKSPACE,
-    confine, files, find_python,
+    Backend, Background, Closed, Command, FileError, Heard, Launched, Limits, Outcome, Patience,
+    Sandbox, SandboxError, Unfed, WORKSPACE, confine, files, find_python,
 };
 use crate::store::{Digest, Entry, Objects};
+use keeper::Keeper;
 
 /// Opens temporary directories. Isolates nothing.
 #[derive(Debug, Default)]
@@ -64,6 +68,8 @@ struct LocalSandbox {
     groups: Vec<Pid>,
     /// Output that such processes still write to. Dropping it ends the tasks that read it.
     lingering: tokio::task::JoinSet<()>,
+    /// Looks after commands that go on while others run, from the first of them on.
+    keeper: Option<Keeper>,
 }
 
 impl LocalSandbox {
@@ -129,6 +135,7 @@ impl LocalSandbox {
             known: known.collect(),
             groups: Vec::new(),
             lingering: tokio::task::JoinSet::new(),
+            keeper: None,
         })
     }
 
@@ -148,21 +155,14 @@ impl LocalSandbox {
         enough: BoxFuture<'_, ()>,
     ) -> Result<Outcome, SandboxError> {
         let broken = |err: io::Error| SandboxError::Broken(format!("running a command: {err}"));
-        let workdir = command.workdir.clone().unwrap_or_else(|| WORKSPACE.to_string());
-        let placed = self.placed(&workdir);
-        let job = Job {
-            argv: command.argv.clone(),
-            workdir,
-            env: command.env.clone(),
-            timeout_ms: command.timeout_ms,
-            report: command.report,
-        };
+        let job = job(command);
+        let placed = self.placed(&job.workdir);
         let stdin = input(&command.stdin).map_err(broken)?;
         // Dropping our end, at the latest with this future, tells the thread to make an end.
         let (leash, hand) = io::pipe().map_err(broken)?;
         let around = Arc::clone(&self.around);
         let mut work = tokio::task::spawn_blocking(move || {
-            let mut group = Group { leash: leash.into(), pidfd: None, main: None, status: None };
+            let mut group = Group::new(leash.into());
             let ended = command::run(&job, &placed, stdin, &around, &mut group);
             (ended, group.main)
         });
@@ -209,7 +209,17 @@ impl LocalSandbox {
         Ok(Closed { workspace: objects.put_tree(&tree).map_err(unkept)?, refused })
     }
 
+    fn keeper(&mut self) -> Result<&mut Keeper, SandboxError> {
+        if self.keeper.is_none() {
+            let broken = |err| SandboxError::Broken(format!("starting a thread: {err}"));
+            self.keeper = Some(Keeper::new().map_err(broken)?);
+        }
+        let none = || SandboxError::Broken("nobody looks after commands".to_string());
+        self.keeper.as_mut().ok_or_else(none)
+    }
+
     fn kill(&mut self) {
+        self.keeper = None;
         for group in self.groups.drain(..) {
             // Mostly nothing is left in it.
             let _ = kill_process_group(group, Signal::KILL);
@@ -267,6 +277,13 @@ struct Group {
     status: Option<WaitStatus>,
 }
 
+impl Group {
+    /// That of a command that is to be started.
+    fn new(leash: OwnedFd) -> Group {
+        Group { leash, pidfd: None, main: None, status: None }
+    }
+}
+
 impl Ground for Group {
     fn started(&mut self, main: Pid) -> io::Result<()> {
         self.main = Some(main);
@@ -300,6 +317,35 @@ impl Ground for Group {
     }
 }
 
+impl Background for LocalSandbox {
+    fn start<'a>(
+        &'a mut self,
+        command: &'a Command,
+        patience: &'a Patience,
+    ) -> BoxFuture<'a, Result<Launched, SandboxError>> {
+        let job = job(command);
+        let (placed, around) = (self.placed(&job.workdir), Arc::clone(&self.around));
+        Box::pin(async move { self.keeper()?.start(job, placed, around, *patience).await })
+    }
+
+    fn listen(&mut self, number: u32, wait_ms: u64) -> BoxFuture<'_, Result<Heard, SandboxError>> {
+        Box::pin(async move { self.keeper()?.hear(number, wait_ms).await })
+    }
+
+    fn feed<'a>(
+        &'a mut self,
+        number: u32,
+        bytes: &'a [u8],
+        close: bool,
+    ) -> BoxFuture<'a, Result<Result<(), Unfed>, SandboxError>> {
+        Box::pin(async move { self.keeper()?.feed(number, bytes.to_vec(), close).await })
+    }
+
+    fn stop(&mut self, number: u32) -> BoxFuture<'_, Result<(), SandboxError>> {
+        Box::pin(async move { self.keeper()?.stop(number).await })
+    }
+}
+
 impl Sandbox for LocalSandbox {
     fn exec_until<'a>(
         &'a mut self,
@@ -314,6 +360,10 @@ impl Sandbox for LocalSandbox {
         let listener = std::net::TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0));
         let broken = |err| SandboxError::Broken(format!("listening: {err}"));
         Box::pin(std::future::ready(listener.map_err(broken)))
+    }
+
+    fn background(&mut self) -> Option<&mut dyn Background> {
+        Some(self)
     }
 
     fn read<'a>(

@@ -114,10 +114,7 @@ impl ProcessBackend {
                 None => None,
             };
         let control = helper.order(limits, cgroup.as_ref()).await?;
-        let mut sandbox =
-            ProcessSandbox::begin(control, limits.clone(), &tree, cgroup, helper).await?;
-        sandbox.fill(&tree, objects).await?;
-        Ok(sandbox)
+        ProcessSandbox::begin(control, limits.clone(), &tree, objects, cgroup, helper).await
     }
 }
 

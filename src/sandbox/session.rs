@@ -3,20 +3,19 @@
 
 use std::io::{self, IoSliceMut};
 use std::mem::MaybeUninit;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures::future::BoxFuture;
-use rustix::event::{PollFd, PollFlags, poll};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 use rustix::process::{Signal, pidfd_send_signal};
 use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 use tokio::net::UnixStream;
 
 use super::cgroup::Cgroup;
 use super::launch::Helper;
-use super::talk::{Line, PATIENCE, Refusal, Talk, within};
+use super::talk::{Line, PATIENCE, Talk};
 use super::wire::{self, Reply};
 use super::{Background, Closed, Command, FileError, Limits, Outcome, Sandbox, SandboxError};
 use crate::store::{Objects, Tree};
@@ -39,28 +38,28 @@ impl Drop for ProcessSandbox {
 }
 
 impl ProcessSandbox {
-    /// Waits until the ordered sandbox stands; `tree` is what will be put into it.
+    /// Waits until the ordered sandbox stands, with `tree` in it.
     pub(super) async fn begin(
         control: UnixStream,
         limits: Limits,
         tree: &Tree,
+        objects: &dyn Objects,
         cgroup: Option<Cgroup>,
         helper: Arc<Helper>,
     ) -> Result<ProcessSandbox, SandboxError> {
-        let init = within(PATIENCE, receive_ready(&control)).await?;
         let memory = limits.memory;
-        let talk = Talk::new(Box::new(control), limits, tree);
-        Ok(ProcessSandbox { talk, init, memory, cgroup, _helper: helper })
-    }
-
-    /// Puts the workspace in.
-    pub(super) async fn fill(
-        &mut self,
-        tree: &Tree,
-        objects: &dyn Objects,
-    ) -> Result<(), SandboxError> {
-        let filled = self.talk.fill(tree, objects).await;
-        self.explained(filled)
+        let mut talk = Talk::new(Box::new(control), limits, tree);
+        // The workspace waits in the socket until the sandbox stands: one wait instead of two. When
+        // there will be none, sending it fails; why is what the init has said.
+        let sent = talk.send_workspace(tree, objects).await;
+        let init = talk.stands().await?;
+        let mut sandbox = ProcessSandbox { talk, init, memory, cgroup, _helper: helper };
+        let filled = match sent {
+            Ok(()) => sandbox.talk.settled().await,
+            Err(err) => Err(err),
+        };
+        sandbox.explained(filled)?;
+        Ok(sandbox)
     }
 
     /// When an init has gone, memory is the likeliest reason.
@@ -92,12 +91,8 @@ impl ProcessSandbox {
         let closed = self.explained(closed);
         let _ = pidfd_send_signal(&self.init, Signal::KILL);
         // With the init gone, everything in the sandbox is gone and its control group is empty.
-        for _ in 0..PATIENCE.as_millis() {
-            if has_ended(&self.init) {
-                break;
-            }
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
+        // When it takes too long, that is removed later.
+        let _ = tokio::time::timeout(PATIENCE, end_of(&self.init)).await;
         closed
     }
 }
@@ -116,7 +111,7 @@ impl Sandbox for ProcessSandbox {
 
     fn listen(&mut self, port: u16) -> BoxFuture<'_, Result<std::net::TcpListener, SandboxError>> {
         Box::pin(async move {
-            let listening = self.talk.listen(port).await;
+            let listening = self.talk.listen(port, None).await;
             self.explained(listening)
         })
     }
@@ -155,20 +150,12 @@ impl Sandbox for ProcessSandbox {
     }
 }
 
-/// Whether the process of a pidfd has ended.
-fn has_ended(pidfd: &OwnedFd) -> bool {
-    let mut polled = [PollFd::new(pidfd, PollFlags::IN)];
-    let at_once = rustix::event::Timespec::default();
-    !matches!(poll(&mut polled, Some(&at_once)), Ok(0))
-}
-
-/// Waits for the first word of an init: that its sandbox stands, and the pidfd.
-async fn receive_ready(control: &UnixStream) -> io::Result<OwnedFd> {
-    match receive_with(control).await? {
-        (Reply::Ready, Some(pidfd)) => Ok(pidfd),
-        (Reply::Failed(failure), _) => Err(io::Error::other(Refusal(failure))),
-        _ => Err(io::Error::other("an init without a pidfd")),
-    }
+/// Waits until the process of a pidfd has ended.
+#[expect(unsafe_code, reason = "tokio takes the word of the caller that a descriptor stays open")]
+async fn end_of(pidfd: &OwnedFd) -> io::Result<()> {
+    // SAFETY: the descriptor is borrowed for as long as the registration lives.
+    let registered = unsafe { AsyncFd::register_with_interest(pidfd.as_fd(), Interest::READABLE) };
+    registered?.readable().await.map(|_| ())
 }
 
 impl Line for UnixStream {
@@ -178,7 +165,7 @@ impl Line for UnixStream {
 }
 
 /// Waits for a reply without a payload, and takes the descriptor that is attached to it.
-async fn receive_with(control: &UnixStream) -> io::Result<(Reply, Option<OwnedFd>)> {
+pub(super) async fn receive_with(control: &UnixStream) -> io::Result<(Reply, Option<OwnedFd>)> {
     let mut bytes = vec![0; 4096];
     let mut attached = None;
     let read = control.async_io(Interest::READABLE, || {

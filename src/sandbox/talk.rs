@@ -14,8 +14,10 @@ use rustix::io::Errno;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::UnixStream;
 
 use super::probe::explain;
+use super::session::receive_with;
 use super::wire::{self, Failure, Item, Job, Reply, Request, Wanted};
 use super::workspace::{items, verify};
 use super::{
@@ -72,12 +74,37 @@ impl Talk {
         within(PATIENCE, talk).await
     }
 
+    /// Waits for the first word over a line that carries descriptors: that the sandbox stands, and
+    /// the means to kill it.
+    pub(super) async fn stands(&mut self) -> Result<OwnedFd, SandboxError> {
+        let first = async {
+            match self.control.receive_with().await? {
+                (Reply::Ready, Some(pidfd)) => Ok(pidfd),
+                (Reply::Failed(failure), _) => Err(io::Error::other(Refusal(failure))),
+                _ => Err(io::Error::other("an init without a pidfd")),
+            }
+        };
+        within(PATIENCE, first).await
+    }
+
     /// Puts the workspace in.
     pub(super) async fn fill(
         &mut self,
         tree: &Tree,
         objects: &dyn Objects,
     ) -> Result<(), SandboxError> {
+        self.send_workspace(tree, objects).await?;
+        self.settled().await
+    }
+
+    /// Sends the workspace, without waiting for an answer: an init may still be building when it
+    /// comes. [`Talk::settled`] is next.
+    pub(super) async fn send_workspace(
+        &mut self,
+        tree: &Tree,
+        objects: &dyn Objects,
+    ) -> Result<(), SandboxError> {
+        self.take_turn()?;
         let mut batch = Vec::new();
         let mut contents = Vec::new();
         let mut size = 0;
@@ -103,10 +130,18 @@ impl Talk {
         if !batch.is_empty() {
             self.put(batch, &contents).await?;
         }
-        match self.ask(Request::Settle, &[], PATIENCE).await? {
-            (Reply::Done, _) => Ok(()),
-            (Reply::Misfit(what), _) => Err(SandboxError::Workspace(what)),
-            (reply, _) => Err(unexpected(&reply)),
+        within(PATIENCE, send(&mut self.control, &Request::Settle, &[])).await
+    }
+
+    /// Waits until the workspace that was sent is in.
+    pub(super) async fn settled(&mut self) -> Result<(), SandboxError> {
+        let (reply, _) = within(PATIENCE, receive::<Reply>(&mut self.control)).await?;
+        self.busy = false;
+        match reply {
+            Reply::Done => Ok(()),
+            Reply::Misfit(what) => Err(SandboxError::Workspace(what)),
+            Reply::Broken(what) => Err(SandboxError::Broken(what)),
+            reply => Err(unexpected(&reply)),
         }
     }
 
@@ -171,16 +206,24 @@ impl Talk {
         Ok(())
     }
 
-    /// Has the init listen on a port inside, and takes the socket.
+    /// Has the init listen on a port inside, and takes the socket: from the line, or from `hand`
+    /// where the line carries no descriptors.
     pub(super) async fn listen(
         &mut self,
         port: u16,
+        hand: Option<&UnixStream>,
     ) -> Result<std::net::TcpListener, SandboxError> {
         self.take_turn()?;
         let control = &mut self.control;
         let talk = async {
             send(control, &Request::Listen { port }, &[]).await?;
-            control.receive_with().await
+            let Some(hand) = hand else {
+                return control.receive_with().await;
+            };
+            match receive::<Reply>(control).await?.0 {
+                Reply::Done => receive_with(hand).await,
+                reply => Ok((reply, None)),
+            }
         };
         let answer = within(PATIENCE, talk).await;
         self.busy = answer.is_err();
@@ -241,11 +284,7 @@ impl Talk {
     ) -> Result<Result<(), Unfed>, SandboxError> {
         match self.ask(Request::Feed { number, close }, bytes, PATIENCE).await? {
             (Reply::Done, _) => Ok(Ok(())),
-            (Reply::Refused(number), _) => Ok(Err(match Errno::from_raw_os_error(number) {
-                Errno::AGAIN => Unfed::Full,
-                Errno::PIPE => Unfed::Broken,
-                _ => Unfed::Closed,
-            })),
+            (Reply::Refused(number), _) => Ok(Err(Errno::from_raw_os_error(number).into())),
             (reply, _) => Err(unexpected(&reply)),
         }
     }
@@ -364,7 +403,8 @@ impl Background for Talk {
     }
 }
 
-fn job(command: &Command) -> Job {
+/// The command as an init is told of it.
+pub(super) fn job(command: &Command) -> Job {
     Job {
         argv: command.argv.clone(),
         workdir: command.workdir.clone().unwrap_or_else(|| WORKSPACE.to_string()),
@@ -389,7 +429,7 @@ fn outcome((reply, mut payload): (Reply, Vec<u8>)) -> Result<Outcome, SandboxErr
 /// A failure to build a sandbox on its way through an I/O error.
 #[derive(Debug, thiserror::Error)]
 #[error("{}", .0.step)]
-pub(super) struct Refusal(pub(super) Failure);
+struct Refusal(Failure);
 
 async fn send<T: Serialize>(
     control: &mut (impl AsyncWrite + Unpin + ?Sized),
@@ -416,7 +456,7 @@ async fn receive<T: DeserializeOwned>(
 }
 
 /// Gives up after a while, and turns I/O errors into the sandbox's.
-pub(super) async fn within<T>(
+async fn within<T>(
     patience: Duration,
     talk: impl Future<Output = io::Result<T>>,
 ) -> Result<T, SandboxError> {

@@ -1,4 +1,4 @@
-//! `rollout.blackbox` in the process sandbox.
+//! `rollout.blackbox` in the process sandbox, and in a container.
 
 use serde_json::{Value as Json, json};
 
@@ -102,6 +102,24 @@ fn an_agent_that_knows_nothing_of_claw_solves_its_tasks() {
     let after =
         |rows: &[Json]| rows.iter().map(|row| row["run"]["after"].clone()).collect::<Vec<_>>();
     assert_eq!(after(&grades), after(&rows(&project, "grades.jsonl")));
+}
+
+#[test]
+fn an_agent_in_a_container_is_heard_as_well() {
+    if crate::sandbox::docker().is_none() {
+        return;
+    }
+    let set = |name: &str| std::env::var(name).expect("what the docker backend was made from");
+    let contained = format!("image: {:?}, {BOX}", set("CLAW_TEST_IMAGE"));
+    let text = program(LOOP, SOLVER, 1, &contained);
+    let project = project(&text.replace("sandbox(\"process\"", "sandbox(\"docker\""));
+    let mut run = project.command(&["run", "main.claw", "--quiet"]);
+    let ran = run.env("DOCKER_HOST", set("CLAW_TEST_DOCKER")).output().expect("claw");
+    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+    let grades = rows(&project, "grades.jsonl");
+    assert_eq!(grades.len(), 1);
+    assert_eq!(grades[0]["reward"], json!(1.0), "{}", grades[0]);
+    assert_eq!(grades[0]["run"]["ending"], json!("answered"));
 }
 
 #[test]

@@ -14,10 +14,10 @@ use claw::engine::{Args, Context, Operator};
 use claw::lang::Value;
 use claw::operators::exec::{Exec, Gives};
 use claw::operators::place::Backends;
-use claw::sandbox::{Backend, DockerBackend, Limits, ProcessBackend, SandboxError};
+use claw::sandbox::{Backend, DockerBackend, Exit, Limits, ProcessBackend, SandboxError};
 use claw::store::{Digest, MemoryObjects, Objects, Tree};
 
-use super::{HELPER, docker, is_alone, ok, open, sh};
+use super::{HELPER, docker, is_alone, ok, open, python, sh, told};
 
 /// The engine and the image that the tests use, asked without claw.
 async fn engine() -> (Docker, String) {
@@ -50,6 +50,17 @@ async fn open_err(backend: &DockerBackend) -> SandboxError {
     let objects = MemoryObjects::default();
     let empty = objects.put_tree(&Tree::default()).expect("kept");
     backend.open(&empty, &objects, &Limits::default()).await.map(|_| ()).expect_err("refused")
+}
+
+#[tokio::test]
+async fn the_socket_of_an_init_hears_no_command() {
+    let Some(backend) = docker() else { return };
+    let (mut sandbox, _) = open(backend, &[]).await;
+    let call = "import socket\nsocket.socket(socket.AF_UNIX).connect('/claw.hand')";
+    let (exit, said) = told(sandbox.exec(&python(call)).await.expect("the sandbox works"));
+    assert!(exit == Exit::Code(1) && said.contains("ConnectionRefusedError"), "{said}");
+    // And it is there for its init.
+    sandbox.listen(7411).await.expect("it listens");
 }
 
 #[tokio::test]

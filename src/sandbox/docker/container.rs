@@ -6,6 +6,7 @@ use bollard::query_parameters::{
     AttachContainerOptionsBuilder, CreateContainerOptions, StartContainerOptions,
 };
 use futures::future::BoxFuture;
+use tokio::net::UnixStream;
 
 use super::super::helper::INSIDE;
 use super::super::talk::Talk;
@@ -15,6 +16,7 @@ use super::super::{
     confine,
 };
 use super::engine::{broken, unavailable};
+use super::hand::Hand;
 use super::image::Image;
 use super::line::{Attached, Said};
 use super::owner::{self, Part};
@@ -30,6 +32,8 @@ pub(super) struct Plan {
     pub(super) image: Image,
     pub(super) program: Program,
     pub(super) podman: bool,
+    /// Whether the engine speaks over a socket of this machine.
+    pub(super) local: bool,
 }
 
 /// A container that runs.
@@ -37,6 +41,8 @@ pub(super) struct Container {
     docker: Docker,
     id: String,
     talk: Option<Talk>,
+    /// What its init hands descriptors over with, where the engine allows for that.
+    hand: Option<UnixStream>,
     said: Said,
     memory: u64,
 }
@@ -61,20 +67,19 @@ impl Container {
         limits: &Limits,
         tree: &Tree,
     ) -> Result<Container, SandboxError> {
-        let body = body(plan, limits, tree);
-        let made = docker.create_container(None::<CreateContainerOptions>, body).await;
-        let id = made.map_err(broken("making a container"))?.id;
+        let (id, hand) = make(docker, plan, limits, tree).await?;
         let said = Said::default();
         // From here on it is removed when something fails.
         let memory = limits.memory;
-        let mut one = Container { docker: docker.clone(), id, talk: None, said, memory };
+        let docker = docker.clone();
+        let mut one = Container { docker, id, talk: None, hand: None, said, memory };
         // What it says is wanted from its first byte on, so the line comes before the start.
         let options =
             AttachContainerOptionsBuilder::default().stdin(true).stdout(true).stderr(true);
         let options = options.stream(true).build();
-        let streams = docker.attach_container(&one.id, Some(options)).await;
+        let streams = one.docker.attach_container(&one.id, Some(options)).await;
         let streams = streams.map_err(broken("attaching to a container"))?;
-        let started = docker.start_container(&one.id, None::<StartContainerOptions>).await;
+        let started = one.docker.start_container(&one.id, None::<StartContainerOptions>).await;
         started.map_err(|err| {
             unavailable(
                 format!("a container does not start: {}", super::engine::told(&err)),
@@ -88,6 +93,7 @@ impl Container {
         let stands = talk.order(&order).await;
         one.talk = Some(talk);
         one.explained(stands)?;
+        one.hand = hand.and_then(Hand::taken);
         Ok(one)
     }
 
@@ -136,9 +142,33 @@ impl Container {
     }
 }
 
+/// Makes a container, if possible with a hand.
+async fn make(
+    docker: &Docker,
+    plan: &Plan,
+    limits: &Limits,
+    tree: &Tree,
+) -> Result<(String, Option<Hand>), SandboxError> {
+    let options = None::<CreateContainerOptions>;
+    if plan.local
+        && let Ok(hand) = Hand::new()
+    {
+        let mut body = body(plan, limits, tree);
+        if let Some(host) = &mut body.host_config {
+            host.mounts = Some(vec![hand.mount()]);
+        }
+        // An engine that does not see this machine's files refuses.
+        if let Ok(made) = docker.create_container(options.clone(), body).await {
+            return Ok((made.id, Some(hand)));
+        }
+    }
+    let made = docker.create_container(options, body(plan, limits, tree)).await;
+    Ok((made.map_err(broken("making a container"))?.id, None))
+}
+
 /// The container as the engine is asked for it: nothing is allowed that is not needed.
 fn body(plan: &Plan, limits: &Limits, tree: &Tree) -> ContainerCreateBody {
-    let Plan { image, program, podman } = plan;
+    let Plan { image, program, podman, .. } = plan;
     let memory = confine::whole_memory(limits)
         .saturating_add(tree.size())
         .saturating_add(OVERHEAD)
@@ -212,6 +242,22 @@ impl Sandbox for Container {
         Box::pin(async move {
             let ended = self.talk()?.run(command, enough).await;
             self.explained(ended)
+        })
+    }
+
+    fn listen(&mut self, port: u16) -> BoxFuture<'_, Result<std::net::TcpListener, SandboxError>> {
+        Box::pin(async move {
+            let hand = self.hand.take().ok_or_else(|| {
+                unavailable(
+                    "commands in this container cannot be listened to: it does not reach a socket \
+                     of this machine",
+                    "use an engine on this machine that sees its temporary files, or \
+                     sandbox(\"process\")",
+                )
+            })?;
+            let listening = self.talk()?.listen(port, Some(&hand)).await;
+            self.hand = Some(hand);
+            self.explained(listening)
         })
     }
 

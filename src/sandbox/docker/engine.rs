@@ -67,6 +67,11 @@ pub(crate) async fn connect(address: &str) -> Result<Docker, SandboxError> {
     docker.map_err(silent)?.negotiate_version().await.map_err(silent)
 }
 
+/// Whether an address is a socket of this machine.
+pub(super) fn is_socket(address: &str) -> bool {
+    address.starts_with('/') || address.starts_with("unix://")
+}
+
 /// Whether it is Podman, which speaks Docker's language with an accent.
 ///
 /// # Errors

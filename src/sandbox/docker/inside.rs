@@ -9,6 +9,7 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
 
 use rustix::fs::Mode;
 use rustix::process::umask;
@@ -19,6 +20,7 @@ use super::super::defence::Without;
 use super::super::init::{HOME, Init, Line, Senses};
 use super::super::wire::{self, Failure, Order, Reply};
 use super::super::{kernel, landlock};
+use super::hand;
 
 /// The argument that makes the program the init of a container. Not for people.
 pub const CONTAINER_ARGUMENT: &str = "__sandbox-init";
@@ -38,7 +40,12 @@ pub fn container_main() -> ! {
 fn live() -> io::Result<()> {
     kernel::close_inherited()?;
     let third = Surroundings::hold_third()?;
-    let line = Line { input: taken(io::stdin().as_fd())?, output: taken(io::stdout().as_fd())? };
+    let line = Line {
+        input: taken(io::stdin().as_fd())?,
+        output: taken(io::stdout().as_fd())?,
+        // Where there is none, the program does not ask for what needs it.
+        hand: UnixStream::connect(hand::PLACE).ok(),
+    };
     let null = File::options().read(true).write(true).open("/dev/null")?;
     rustix::stdio::dup2_stdin(&null)?;
     rustix::stdio::dup2_stdout(&null)?;
@@ -75,7 +82,8 @@ fn settle(
     let children = kernel::child_events()?;
     confine::give_up_privileges()?;
     landlock::restrict()?;
-    filters.install()?;
+    filters.install_early()?;
+    filters.install_last()?;
     let own = [("HOME", HOME), ("LANG", "C.UTF-8"), ("TZ", "UTC"), ("TERM", "dumb")];
     let mut env = vec![("PATH".to_string(), PATH.to_string())];
     env.extend(order.env.iter().cloned());

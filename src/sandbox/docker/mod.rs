@@ -21,6 +21,7 @@
 
 mod container;
 mod engine;
+mod hand;
 mod image;
 mod inside;
 mod line;
@@ -75,6 +76,8 @@ struct Shared {
 struct Engine {
     docker: Docker,
     podman: bool,
+    /// Whether it speaks over a socket of this machine.
+    local: bool,
     program: Option<Program>,
     images: BTreeMap<Pinned, Image>,
 }
@@ -140,7 +143,9 @@ impl Shared {
             let docker = engine::connect(&address).await?;
             owner::remove_leftovers(&docker).await;
             let podman = engine::is_podman(&docker).await?;
-            *known = Some(Engine { docker, podman, program: None, images: BTreeMap::new() });
+            let local = engine::is_socket(&address);
+            let images = BTreeMap::new();
+            *known = Some(Engine { docker, podman, local, program: None, images });
         }
         let Some(engine) = known.as_mut() else {
             return Err(SandboxError::Broken("the engine went away".to_string()));
@@ -160,7 +165,8 @@ impl Shared {
                 engine.program.insert(program).clone()
             }
         };
-        Ok((engine.docker.clone(), Plan { image: found, program, podman: engine.podman }))
+        let (podman, local) = (engine.podman, engine.local);
+        Ok((engine.docker.clone(), Plan { image: found, program, podman, local }))
     }
 }
 

@@ -3,12 +3,12 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::io::Errno;
 
-use super::super::command::{self, Ended};
-use super::super::jobs::{self, Word};
+use super::super::command;
+use super::super::jobs::{self, Attend, TakenOn, Word};
 use super::super::wire::{self, Job, Reply};
 use super::yard::Yard;
 use super::{Init, placed};
@@ -37,42 +37,12 @@ impl Init {
             Ok(Err(ended)) => return self.tell(ended),
             Err(err) => return self.say(&Reply::Broken(format!("starting a command: {err}"))),
         };
-        let pid = begun.main.as_raw_nonzero().get();
         let timeout = timeout_ms.map(Duration::from_millis);
-        let number = self.jobs.add(begun, input, self.around.output, timeout);
-        // Without patience it goes on, however quick it may be: nothing else would be the same twice.
-        if wait_ms > 0 {
-            self.attend(number, wait_ms)?;
+        match self.take_on(begun, input, self.around.output, wait_ms, timeout) {
+            Ok(TakenOn::Runs { number, pid }) => self.say(&Reply::Runs { number, pid }),
+            Ok(TakenOn::Ended(ended)) => self.tell(ended),
+            Err(err) => Err(err),
         }
-        if wait_ms == 0 || !self.jobs.has_ended(number) {
-            return self.say(&Reply::Runs { number, pid });
-        }
-        match self.jobs.hear(number) {
-            Some(Word { exit: Some(exit), output, dropped, .. }) => {
-                self.tell(Ended { exit, output, dropped, report: Vec::new(), lingering: None })
-            }
-            _ => self.say(&Reply::Broken("a command that ended without an end".to_string())),
-        }
-    }
-
-    /// Waits for the end of a started command.
-    pub(super) fn attend(&mut self, number: u32, wait_ms: u64) -> io::Result<()> {
-        let until = Instant::now().checked_add(Duration::from_millis(wait_ms));
-        while !self.jobs.has_ended(number) {
-            let left = until
-                .map_or(Duration::MAX, |until| until.saturating_duration_since(Instant::now()));
-            // Once more even when there is no time: what has happened already counts.
-            let came = self.idle(Some(left))?;
-            if came {
-                // Nobody asks while an answer is due: the program has gone away.
-                return Err(io::ErrorKind::Interrupted.into());
-            }
-            if left.is_zero() {
-                break;
-            }
-        }
-        self.jobs.tend(&mut self.lingering);
-        Ok(())
     }
 
     pub(super) fn tell_job(&mut self, number: u32) -> io::Result<()> {
