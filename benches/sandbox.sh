@@ -28,8 +28,12 @@ cpu=$(own cpuacct)/$name memory=$(own memory)/$name
 ended() {
   [ ! -e "$engine" ] || .ci/docker down "$engine"
   for group in "$cpu" "$memory"; do
-    # What was killed last may still be going.
-    for _ in $(seq 50); do [ -d "$group" ] && ! rmdir "$group" 2>/dev/null || break; sleep 0.1; done
+    # What was killed last may still be going, and leave the group of a sandbox.
+    for _ in $(seq 50); do
+      [ -d "$group" ] || break
+      find "$group" -depth -type d -exec rmdir {} \; 2>/dev/null
+      [ ! -d "$group" ] || sleep 0.1
+    done
   done
   rm -rf "$work"
 }

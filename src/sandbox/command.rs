@@ -30,6 +30,8 @@ use super::{Exit, errno};
 
 /// How often memory is looked at where no control group limits it.
 const WATCH: Duration = Duration::from_millis(20);
+/// How long a command runs that is over in a moment: too short to fill a machine's memory.
+const MOMENT: Duration = Duration::from_millis(5);
 /// Bytes read from a pipe at once: as much as a pipe holds.
 const CHUNK: usize = 64 << 10;
 /// How far commands stand back behind the program and the inits.
@@ -42,6 +44,8 @@ const NOT_RUNNABLE: i32 = 126;
 pub(crate) trait Ground {
     /// The main process of a command has started.
     fn started(&mut self, main: Pid) -> io::Result<()>;
+    /// It goes on for more than a moment.
+    fn stays(&mut self) {}
     /// Readable when the main process may have ended.
     fn events(&self) -> BorrowedFd<'_>;
     /// Buries the dead. The status of the main process once it is among them.
@@ -253,7 +257,9 @@ fn wait(
     ground: &mut dyn Ground,
 ) -> io::Result<(WaitStatus, Option<Exit>)> {
     let mut killed = None;
-    let mut looked = Instant::now();
+    let began = Instant::now();
+    let mut looked = began;
+    let mut stays = false;
     loop {
         if let Some(status) = ground.ended() {
             return Ok((status, killed));
@@ -265,6 +271,10 @@ fn wait(
             ground.kill();
             continue;
         }
+        if !stays && now.duration_since(began) >= MOMENT {
+            stays = true;
+            ground.stays();
+        }
         let watching = killed.is_none() && ground.watches_memory();
         if watching && now.duration_since(looked) >= WATCH {
             looked = now;
@@ -275,8 +285,8 @@ fn wait(
             }
         }
         let left = if killed.is_some() { None } else { left };
-        let patience =
-            if watching { Some(left.map_or(WATCH, |left| left.min(WATCH))) } else { left };
+        let next = [left, watching.then_some(WATCH), (!stays).then_some(MOMENT)];
+        let patience = next.into_iter().flatten().min();
         let leashed = streams.step(ground, patience, killed.is_none())?;
         if leashed {
             killed = Some(Exit::Signal(Signal::KILL.as_raw()));

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 
-use super::super::command;
+use super::super::command::{self, Ground};
 use super::super::jobs::{self, Attend, TakenOn, Word};
 use super::super::wire::{self, Job, Reply};
 use super::yard::Yard;
@@ -37,6 +37,7 @@ impl Init {
             Ok(Err(ended)) => return self.tell(ended),
             Err(err) => return self.say(&Reply::Broken(format!("starting a command: {err}"))),
         };
+        yard.stays();
         let timeout = timeout_ms.map(Duration::from_millis);
         match self.take_on(begun, input, self.around.output, wait_ms, timeout) {
             Ok(TakenOn::Runs { number, pid }) => self.say(&Reply::Runs { number, pid }),

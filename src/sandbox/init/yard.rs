@@ -36,12 +36,17 @@ impl<'a> Yard<'a> {
 }
 
 impl Ground for Yard<'_> {
-    /// Commands are to be killed first when memory runs out, here or on the whole machine, and this
-    /// process never for them: it says so of each as soon as it is another program than this one.
     fn started(&mut self, main: Pid) -> io::Result<()> {
         self.main = Some(main);
-        processes::go_first(main);
         Ok(())
+    }
+
+    /// Commands are to be killed first when memory runs out, here or on the whole machine, and this
+    /// process never for them: it says so of each that takes longer than a moment.
+    fn stays(&mut self) {
+        if let Some(main) = self.main {
+            processes::go_first(main);
+        }
     }
 
     fn events(&self) -> BorrowedFd<'_> {
