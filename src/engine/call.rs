@@ -17,7 +17,7 @@ use super::journal::Journal;
 use super::log::{Event, RunLog};
 use super::operator::{Args, CallError, Cancel, Context, Kind, Operator, read_value};
 use super::output::{Output, keep_tables};
-use super::pools::Pools;
+use super::pools::{Held, Pools};
 
 /// The pause before a first further attempt when the stage's policy does not say.
 const BACKOFF_MS: u64 = 500;
@@ -218,6 +218,7 @@ impl RowCaller {
             objects: shared.store.clone(),
             key,
             threads: shared.pools.threads(),
+            held: Held::default(),
             cancel: shared.cancel.clone(),
             budget: self.budget.clone(),
             journal: (self.policy.cache == CacheUse::On || shared.operators.offline)
@@ -264,7 +265,8 @@ impl RowCaller {
         context: &Context,
     ) -> Result<Value, CallError> {
         let pool = operator.pool_of(args);
-        let _held = self.shared.pools.take(pool, &self.policy.resources).await?;
+        let held = self.shared.pools.take(pool, &self.policy.resources).await?;
+        let context = &Context { held, ..context.clone() };
         if self.shared.cancel.is_cancelled() {
             return Err(CallError::Cancelled);
         }

@@ -39,7 +39,7 @@ pub use operator::{
     About, Args, Asks, CallError, Cancel, Context, Kind, Operator, Pool, Tell, read_value,
 };
 pub use output::Place;
-pub use pools::Limits;
+pub use pools::{Held, Limits};
 pub use program_record::{ProgramRecord, StageText};
 pub use retention::{Pin, kept_runs, needs, pin, pins, unpin};
 pub use run::{Ended, Engine};

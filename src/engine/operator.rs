@@ -12,6 +12,7 @@ use crate::store::{Digest, Objects, StoreError};
 
 use super::budget::{Budget, OverBudget};
 use super::journal::{Journal, Spent};
+use super::pools::Held;
 
 /// What may be assumed about an operator's results.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -125,6 +126,9 @@ pub struct Context {
     pub key: Digest,
     /// Threads that a [`Pool::Machine`] call may use. Never changes a result.
     pub threads: usize,
+    /// What the call holds of the machine. A long call may give it back when the rest of it computes
+    /// nothing.
+    pub held: Held,
     /// Set when the run is to stop.
     pub cancel: Cancel,
     /// What the stage may spend; `None` when its policy does not say.
@@ -148,6 +152,7 @@ impl Context {
             objects,
             key,
             threads: 1,
+            held: Held::default(),
             cancel: Cancel::default(),
             budget: None,
             journal: None,

@@ -7,8 +7,9 @@
 //! passed by small ones for ever.
 
 use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::lang::Resources;
 use crate::plan::Plan;
@@ -95,28 +96,36 @@ fn gpus() -> u32 {
 /// The places that calls wait for.
 pub(super) struct Pools {
     limits: Limits,
-    gpu: Semaphore,
-    memory: Semaphore,
-    cpu: Semaphore,
-    sandbox: Semaphore,
-    machine: Semaphore,
+    gpu: Arc<Semaphore>,
+    memory: Arc<Semaphore>,
+    cpu: Arc<Semaphore>,
+    sandbox: Arc<Semaphore>,
+    machine: Arc<Semaphore>,
 }
 
-/// What one call holds; given back when it is dropped.
-pub(super) struct Held<'a>(
-    #[expect(dead_code, reason = "held, not read")] Vec<SemaphorePermit<'a>>,
-);
+/// What one call holds of the machine. It is given back when the last of its copies is dropped, or
+/// when the call says that it needs it no more.
+#[derive(Clone, Default)]
+pub struct Held(Arc<Mutex<Vec<OwnedSemaphorePermit>>>);
+
+impl Held {
+    /// Gives it back, to calls that wait for it.
+    pub fn give_back(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+}
 
 impl Pools {
     pub(super) fn new(limits: Limits) -> Pools {
+        let places = |count| Arc::new(Semaphore::new(count));
         let blocks = usize::try_from(limits.memory / BLOCK).unwrap_or(usize::MAX);
         Pools {
             limits,
-            gpu: Semaphore::new(limits.gpus as usize),
-            memory: Semaphore::new(blocks.min(Semaphore::MAX_PERMITS)),
-            cpu: Semaphore::new(limits.threads * PARTS as usize),
-            sandbox: Semaphore::new(limits.sandboxes),
-            machine: Semaphore::new(1),
+            gpu: places(limits.gpus as usize),
+            memory: places(blocks.min(Semaphore::MAX_PERMITS)),
+            cpu: places(limits.threads * PARTS as usize),
+            sandbox: places(limits.sandboxes),
+            machine: places(1),
         }
     }
 
@@ -130,10 +139,9 @@ impl Pools {
     ///
     /// # Errors
     /// When the machine can never give it.
-    pub(super) async fn take(&self, pool: Pool, need: &Resources) -> Result<Held<'_>, CallError> {
-        let mut held = Vec::new();
+    pub(super) async fn take(&self, pool: Pool, need: &Resources) -> Result<Held, CallError> {
         if pool == Pool::Instant {
-            return Ok(Held(held));
+            return Ok(Held::default());
         }
         if let Some(lack) = self.limits.lack(need) {
             return Err(CallError::row(format!("a call of the stage needs {lack} here")));
@@ -147,13 +155,14 @@ impl Pools {
             (&self.sandbox, u32::from(pool == Pool::Sandbox)),
             (&self.machine, u32::from(pool == Pool::Machine)),
         ];
+        let mut held = Vec::new();
         for (pool, count) in wanted {
             if count > 0 {
                 // The pools are never closed.
-                held.extend(pool.acquire_many(count).await.ok());
+                held.extend(pool.clone().acquire_many_owned(count).await.ok());
             }
         }
-        Ok(Held(held))
+        Ok(Held(Arc::new(Mutex::new(held))))
     }
 }
 
@@ -211,6 +220,17 @@ mod tests {
             assert!(pools.take(Pool::Cpu, &need).await.is_err());
         }
         assert_eq!(LIMITS.lack(&need(4.0, 16, 1)), None);
+    }
+
+    #[tokio::test]
+    async fn what_is_given_back_early_is_there_for_others() {
+        let pools = Pools::new(LIMITS);
+        let held = pools.take(Pool::Cpu, &need(4.0, 16, 1)).await.unwrap();
+        let copy = held.clone();
+        drop(held);
+        assert_eq!(pools.cpu.available_permits(), 0);
+        copy.give_back();
+        drop(pools.take(Pool::Cpu, &need(4.0, 16, 1)).await.unwrap());
     }
 
     #[test]

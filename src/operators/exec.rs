@@ -71,6 +71,8 @@ impl Exec {
         let opened = place.backend.open(&workspace, objects, &place.limits).await;
         let mut sandbox = opened.map_err(broken)?;
         let outcome = sandbox.exec(&command).await.map_err(broken)?;
+        // What it left is read and kept while the next command computes.
+        context.held.give_back();
         let printed = String::from_utf8_lossy(&outcome.output).into_owned();
         let ended = match outcome.exit {
             Exit::Code(0) => None,
