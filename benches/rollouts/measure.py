@@ -12,7 +12,6 @@ import urllib.request
 
 port, latency, in_flight, rollouts, tools, name = sys.argv[1:7]
 in_flight, rollouts, tools = int(in_flight), int(rollouts), int(tools)
-steps = rollouts * (tools + 1)
 TICK = os.sysconf("SC_CLK_TCK")
 
 
@@ -91,8 +90,10 @@ took = time.monotonic() - began
 over.set()
 watcher.join()
 server = count()
-# Answers come in rounds of the latency; so many rounds are needed for all steps.
-bound = -(-rollouts // in_flight) * (tools + 1) * float(latency)
+# Answers come in rounds of the latency; so many rounds are needed for all steps. There may be fewer
+# steps than tools to call: an agent's own limit ends it.
+steps = server["answers"]
+bound = -(-steps // in_flight) * float(latency)
 own = usage.ru_utime + usage.ru_stime
 print(json.dumps({
     "name": name, "status": os.waitstatus_to_exitcode(status), "rollouts": rollouts,
