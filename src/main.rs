@@ -1,5 +1,8 @@
 //! The program `claw`: see the library for everything.
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> std::process::ExitCode {
     // The helper forks, so it must be the only thread of its process: it comes before anything else.
     let role = std::env::args_os().nth(1);
