@@ -5,9 +5,10 @@
 #
 # For N = 1, 2, 3, … the Nth system call of a kind (in any one thread) kills the run or fails. After
 # each fault `claw store check` must find nothing; then the same pipeline is run again without one: it
-# must end with the same digests, and `claw store check` must again find nothing. This is done to a run without a store, with half of one, with
-# one that lost the end of its pack and its index, or its large files too; to a run of an edited
-# program, a run of everything anew, a collection, and to making the index anew, on a whole store.
+# must end with the same digests, and `claw store check` must again find nothing. This is done to a run
+# without a store, with half of one, with one that lost the end of its pack and its index, or its large
+# files too; to a run of an edited program, a run of everything anew, a collection, and to making the
+# index anew, on a whole store.
 #
 # Left out is what can make no difference: calls on files that are not the project's, a kill between
 # two calls that change nothing, a disk that is full for who only reads. EVERY takes each EVERY-th of

@@ -14,8 +14,10 @@ use std::sync::Arc;
 use claw::engine::Operator;
 
 /// The operator `rollout.NAME` of those that say how a model acts.
-fn acts(name: &str) -> Arc<dyn Operator> {
+fn agent_operator(name: &str) -> Arc<dyn Operator> {
     let named = format!("rollout.{name}");
-    let all = claw::operators::rollout::ways_to_act();
-    all.into_iter().find(|acts| acts.about().name == named).expect("an operator of this name")
+    let all = claw::operators::rollout::agents();
+    all.into_iter()
+        .find(|operator| operator.about().name == named)
+        .expect("an operator of this name")
 }

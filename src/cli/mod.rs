@@ -3,8 +3,8 @@
 mod add;
 mod arguments;
 mod check;
-mod diff;
 mod descriptors;
+mod diff;
 mod doc;
 mod doctor;
 mod explain;

@@ -72,7 +72,7 @@ pub fn all(
         Arc::new(llm::Llm::new(llm::Gives::Text, models.clone())),
         Arc::new(llm::Llm::new(llm::Gives::Json, models)),
     ];
-    let families = rollout::ways_to_act().into_iter().chain(rows::all()).chain(files::all());
+    let families = rollout::agents().into_iter().chain(rows::all()).chain(files::all());
     Ok(Operators::new(operators.into_iter().chain(families)))
 }
 

@@ -98,8 +98,8 @@ impl Segments {
         self.open.write().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
-    /// Adds places, for now only as far as the system keeps them; where one was known before, the new place is right. Names
-    /// the segments that there are then.
+    /// Adds places; where one was known before, the new place is right. They are written and not yet
+    /// synced. Names the segments that there are then.
     ///
     /// # Errors
     /// When the disk refuses.

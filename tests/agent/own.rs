@@ -12,7 +12,7 @@ use serde_json::{Value as Json, json};
 
 use crate::sandbox::shared;
 
-use super::acts;
+use super::agent_operator;
 
 async fn make(
     operator: &dyn Operator,
@@ -50,8 +50,9 @@ async fn opened(
     objects: &Arc<MemoryObjects>,
     tool: &[(&str, Value)],
 ) -> Result<(Value, Box<dyn Contract>), String> {
-    let tool = make(&*acts("command_tool"), objects, tool).await?;
-    let agent = make(&*acts("claw_tools"), objects, &[("own", Value::List(vec![tool]))]).await?;
+    let tool = make(&*agent_operator("command_tool"), objects, tool).await?;
+    let agent =
+        make(&*agent_operator("claw_tools"), objects, &[("own", Value::List(vec![tool]))]).await?;
     let settings = AgentSettings::from_value(&agent).unwrap();
     assert_eq!(settings.to_value(), agent);
     Ok((agent, settings.open(&**objects).unwrap()))

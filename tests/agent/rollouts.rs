@@ -12,7 +12,7 @@ use claw::sandbox::{Backend, Command, Exit, Outcome, SandboxError};
 use claw::store::{Digest, MemoryObjects, Objects};
 use serde_json::json;
 
-use super::acts;
+use super::agent_operator;
 use super::fake::{FakeBackend, Files, Script, outcome, says};
 
 fn solution() -> serde_json::Value {
@@ -49,7 +49,7 @@ impl Setting {
             ("network", Value::Bool(false)),
         ]);
         let quiet = Context::quiet(objects.clone(), Digest::of(b"agent"));
-        let agent = acts("claw_tools").call(&Args::default(), &quiet).await.unwrap();
+        let agent = agent_operator("claw_tools").call(&Args::default(), &quiet).await.unwrap();
         let mut args = Args::default();
         for (name, value) in [
             ("world", world),
@@ -266,12 +266,12 @@ async fn claw_tools_checks_its_limits() {
     let quiet = Context::quiet(objects, Digest::of(b"agent"));
     let mut args = Args::default();
     args.0.insert("exec_time".to_string(), Value::Int(3_000));
-    let agent = acts("claw_tools").call(&args, &quiet).await.unwrap();
+    let agent = agent_operator("claw_tools").call(&args, &quiet).await.unwrap();
     assert_eq!(agent.get("agent"), Some(&Value::str("claw/2026.4")));
     assert_eq!(agent.get("max_steps"), Some(&Value::Int(12)));
     assert_eq!(agent.get("exec_time"), Some(&Value::Int(3_000)));
     args.0.insert("max_steps".to_string(), Value::Int(0));
-    let err = acts("claw_tools").call(&args, &quiet).await.unwrap_err();
+    let err = agent_operator("claw_tools").call(&args, &quiet).await.unwrap_err();
     assert_eq!(err.to_string(), "`max_steps` must be at least 1, not 0");
 }
 
@@ -296,18 +296,21 @@ async fn an_agent_with_the_first_four_tools_is_the_value_that_it_always_was() {
         ("time", Value::Int(600_000)),
     ]);
     for order in [["read", "edit", "write", "exec"], ["exec", "write", "read", "edit"]] {
-        assert_eq!(acts("claw_tools").call(&agent(&order), &quiet).await.unwrap(), before);
+        assert_eq!(
+            agent_operator("claw_tools").call(&agent(&order), &quiet).await.unwrap(),
+            before
+        );
     }
     let tools = AgentSettings::from_value(&before).unwrap().open(&*objects).unwrap();
     let offered = Value::from_json(&serde_json::to_value(tools.tools()).unwrap()).encode();
     // The digest of what models were told of these tools then.
     assert_eq!(Digest::of(&offered).to_string(), FOUR_TOOLS);
 
-    let whole = acts("claw_tools").call(&Args::default(), &quiet).await.unwrap();
+    let whole = agent_operator("claw_tools").call(&Args::default(), &quiet).await.unwrap();
     assert_ne!(whole, before);
     let tools = AgentSettings::from_value(&whole).unwrap().open(&*objects).unwrap();
     assert_eq!(tools.tools().len(), 5);
-    let few = acts("claw_tools").call(&agent(&["write", "read"]), &quiet).await.unwrap();
+    let few = agent_operator("claw_tools").call(&agent(&["write", "read"]), &quiet).await.unwrap();
     let tools = AgentSettings::from_value(&few).unwrap().open(&*objects).unwrap();
     let names: Vec<&str> = tools.tools().iter().map(|tool| tool.name.as_str()).collect();
     assert_eq!(names, ["read", "write"]);
@@ -325,7 +328,7 @@ async fn an_agent_with_the_first_four_tools_is_the_value_that_it_always_was() {
              neither",
         ),
     ] {
-        let err = acts("claw_tools").call(&agent(only), &quiet).await.unwrap_err();
+        let err = agent_operator("claw_tools").call(&agent(only), &quiet).await.unwrap_err();
         assert_eq!(err.to_string(), expected);
     }
 }
@@ -336,7 +339,7 @@ const FOUR_TOOLS: &str = "14562e424f40c53e8ab6c4e6c91da94f5c446eedf2c72a6bc545d0
 async fn sandbox_tools_have_the_limits_of_the_published_system() {
     let objects = Arc::new(MemoryObjects::default());
     let quiet = Context::quiet(objects, Digest::of(b"agent"));
-    let agent = acts("sandbox_tools").call(&Args::default(), &quiet).await.unwrap();
+    let agent = agent_operator("sandbox_tools").call(&Args::default(), &quiet).await.unwrap();
     for (name, usual) in [
         ("max_steps", 100),
         ("step_tokens", 65_536),
@@ -357,9 +360,10 @@ async fn sandbox_tools_have_the_limits_of_the_published_system() {
         (true, true, "sandbox/0.2-legacy"),
         (false, false, "sandbox/0.2-vanilla"),
     ] {
-        let agent = acts("sandbox_tools").call(&named(tools, legacy), &quiet).await.unwrap();
+        let agent =
+            agent_operator("sandbox_tools").call(&named(tools, legacy), &quiet).await.unwrap();
         assert_eq!(agent.get("agent"), Some(&Value::str(name)));
     }
-    let err = acts("sandbox_tools").call(&named(false, true), &quiet).await.unwrap_err();
+    let err = agent_operator("sandbox_tools").call(&named(false, true), &quiet).await.unwrap_err();
     assert!(err.to_string().contains("leave one of the two out"), "{err}");
 }

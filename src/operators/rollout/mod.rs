@@ -1,11 +1,11 @@
 //! `rollout`: letting a model act (`run`), and how it acts: with tools of ours ([`tools`]) or through
 //! a program that brings its own loop ([`outside`]).
 
-mod acts;
+mod agents;
 mod outside;
 mod tools;
 
-pub use acts::all as ways_to_act;
+pub use agents::all as agents;
 
 use std::sync::Arc;
 

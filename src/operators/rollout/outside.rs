@@ -5,7 +5,7 @@ use crate::engine::{Args, CallError, Context};
 use crate::lang::Value;
 use crate::model::endpoint::Allowance;
 
-use super::acts::{limit, small_limit};
+use super::agents::{limit, small_limit};
 
 /// Any command, with limits.
 pub(super) fn blackbox(args: &Args, _: &Context) -> Result<Value, CallError> {

@@ -5,7 +5,7 @@ use crate::agent::{AgentSettings, BadSettings, CommandTool};
 use crate::engine::{Args, CallError, Context};
 use crate::lang::Value;
 
-use super::acts::{limit, small_limit};
+use super::agents::{limit, small_limit};
 
 /// The `claw/2026.4` contract with limits.
 pub(super) fn claw(args: &Args, context: &Context) -> Result<Value, CallError> {

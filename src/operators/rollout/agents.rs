@@ -13,7 +13,7 @@ use super::{outside, tools};
 type Work = fn(&Args, &Context) -> Result<Value, CallError>;
 
 /// One way to act.
-struct Acts {
+struct AgentOperator {
     about: About,
     work: Work,
 }
@@ -30,12 +30,12 @@ pub fn all() -> Vec<Arc<dyn Operator>> {
     ];
     let operator = |(name, version, work)| {
         let about = About { name, version, kind: Kind::Pure, pool: Pool::Instant };
-        Arc::new(Acts { about, work }) as Arc<dyn Operator>
+        Arc::new(AgentOperator { about, work }) as Arc<dyn Operator>
     };
     listed.map(operator).into()
 }
 
-impl Operator for Acts {
+impl Operator for AgentOperator {
     fn about(&self) -> About {
         self.about
     }
