@@ -7,7 +7,7 @@
 # tree of its own, and looks for losses as always: `order` (a receipt before what it names) with every
 # fifth fault of benches/faults.sh and the power cuts of tests/power.rs, `sync` (nothing is synced)
 # with the power cuts, which alone can tell. Prints what each found; exit code 1 when one found nothing.
-# Builds in the dev profile, with what target/ has already.
+# Builds in the dev profile in target/faults_bite, so that nobody runs such a claw by mistake.
 set -eu
 cd "$(dirname "$0")/.."
 root=$PWD
@@ -15,7 +15,7 @@ work=$(mktemp -d)
 tree=$work/claw
 trap 'git worktree remove --force "$tree" 2>/dev/null || true; rm -rf "$work"' EXIT
 git worktree add --quiet --detach "$tree" HEAD
-export CARGO_TARGET_DIR=$root/target CLAW_CUTS=${CLAW_CUTS:-40}
+export CARGO_TARGET_DIR=$root/target/faults_bite CLAW_CUTS=${CLAW_CUTS:-40}
 cd "$tree"
 
 nothing=0
