@@ -181,7 +181,7 @@ fn workspace(args: &Args, objects: &dyn Objects) -> Result<Tree, CallError> {
         let Some(Value::File { digest, .. }) = input.get("from") else {
             return Err(CallError::row(format!("the input for `{path}` is not a file")));
         };
-        let size = objects.get(digest)?.len() as u64;
+        let size = objects.size(digest)?;
         add(path, Entry::File { digest: *digest, size, executable: false })?;
     }
     Ok(Tree { entries })

@@ -155,7 +155,7 @@ fn rewrite(
     first: u32,
     survives: &dyn Fn(&pack::Scanned) -> bool,
 ) -> Result<(), StoreError> {
-    let mut new = NewPacks { folder, next: first, open: None };
+    let mut new = NewPacks { folder, next: first, encoder: pack::Encoder::new(), open: None };
     for number in packs {
         let mut failed = None;
         pack::scan(folder, *number, 0, |record, payload| {
@@ -177,13 +177,14 @@ fn rewrite(
 struct NewPacks<'a> {
     folder: &'a Path,
     next: u32,
+    encoder: pack::Encoder,
     open: Option<(tempfile::NamedTempFile, BufWriter<File>, u64)>,
 }
 
 impl NewPacks<'_> {
     fn append(&mut self, kind: Kind, name: &Digest, payload: &[u8]) -> Result<(), StoreError> {
         let mut record = Vec::new();
-        pack::append(&mut record, kind, name, payload);
+        self.encoder.append(&mut record, kind, name, payload);
         let packs = self.folder.join("packs");
         let io = |source| StoreError::Io {
             doing: "writing in",

@@ -1,11 +1,12 @@
 //! The store on disk, as its one writer sees it.
 //!
-//! `put` and `keep` hand their bytes to a background thread and return at once; the thread appends
-//! them to a pack in the order in which they came. A second thread tells the index what was appended
-//! and syncs a few times a second, so that appending never waits for either. What is still on its
-//! way is answered from memory. A process that is killed loses nothing that was appended; a machine
+//! `put` leaves its bytes in a queue, and `keep` appends them to a pack with the receipt that names
+//! them, in the order in which they came ([`writer`]). A thread tells the index what was appended and
+//! syncs a few times a second ([`settler`]), so that appending waits for neither. What is still on
+//! its way is answered from memory. A process that is killed loses nothing that was appended; a machine
 //! that loses power loses at most what was not synced yet, never half of anything.
 
+mod settler;
 mod writer;
 
 use std::collections::HashMap;
@@ -14,7 +15,7 @@ use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Sender, SyncSender, channel, sync_channel};
+use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
@@ -27,18 +28,17 @@ use super::receipt::{Receipt, Results};
 use super::references::{Role, Walk};
 use super::{filesystem, suspect};
 
-use writer::Appender;
+use settler::Settler;
+use writer::{Work, Writer};
 
 /// Objects longer than this are files of their own.
 pub(super) const LARGE: usize = 4 << 20;
-/// How often something may be brought that waits for the writer; who brings more waits with it.
-const WAITING: usize = 1024;
 
 /// An open store that may be written to.
 pub struct Store {
     shared: Arc<Shared>,
-    sender: Option<SyncSender<Work>>,
-    writer: Option<JoinHandle<()>>,
+    writer: Arc<Writer>,
+    settling: Option<JoinHandle<()>>,
     /// What had to be mended at opening, one line each, for the person.
     pub notices: Vec<String>,
     _lock: Lock,
@@ -72,23 +72,6 @@ enum Waiting<T> {
     Here(T),
     /// It stands there.
     At(Place),
-}
-
-enum Work {
-    Objects(Vec<(Digest, Arc<[u8]>)>),
-    Receipt(Digest, Vec<u8>),
-    Sync(Sender<()>),
-}
-
-impl Work {
-    /// Bytes, about; one that somebody waits for counts as much.
-    fn size(&self) -> usize {
-        match self {
-            Work::Objects(objects) => objects.iter().map(|(_, bytes)| bytes.len()).sum(),
-            Work::Receipt(_, bytes) => bytes.len(),
-            Work::Sync(_) => usize::MAX,
-        }
-    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -134,13 +117,13 @@ impl Store {
             found: AtomicBool::new(false),
             uses: Mutex::default(),
         });
-        let (sender, receiver) = sync_channel(WAITING);
-        let appender = Appender::open(shared.clone(), pack, offset)?;
-        let writer = std::thread::Builder::new()
-            .name("claw-store".into())
-            .spawn(move || appender.work(&receiver))
+        let writer = Arc::new(Writer::open(shared.clone(), pack, offset)?);
+        let settler = Settler::new(shared.clone(), writer.clone(), (pack, offset));
+        let settling = std::thread::Builder::new()
+            .name("claw-settle".into())
+            .spawn(move || settler.work())
             .map_err(io("starting the writer of", folder))?;
-        Ok(Store { shared, sender: Some(sender), writer: Some(writer), notices, _lock: held })
+        Ok(Store { shared, writer, settling: Some(settling), notices, _lock: held })
     }
 
     /// The folder it lives in.
@@ -154,7 +137,7 @@ impl Store {
     /// When the disk refused any of it.
     pub fn sync(&self) -> Result<(), StoreError> {
         let (reply, answer) = channel();
-        self.send(Work::Sync(reply))?;
+        self.bring(Work::Sync(reply))?;
         let _ = answer.recv();
         self.shared.healthy()
     }
@@ -247,6 +230,27 @@ impl Store {
         }
     }
 
+    /// The length of an object that is there, as its header or the file system tells it.
+    fn length(&self, digest: &Digest) -> Result<u64, StoreError> {
+        let waiting = match lock(&self.shared.objects).get(digest) {
+            Some(Waiting::Here(bytes)) => return Ok(bytes.len() as u64),
+            Some(Waiting::At(place)) => Some(*place),
+            None => None,
+        };
+        let place = match waiting {
+            Some(place) => Some(place),
+            None => self.shared.index.object(digest)?,
+        };
+        match place {
+            Some(place) => pack::length(&*self.shared.pack(place.pack, digest)?, place, digest),
+            None => {
+                let path = large_path(&self.shared.folder, digest);
+                let there = std::fs::metadata(&path).map_err(|_| StoreError::Missing(*digest))?;
+                Ok(there.len())
+            }
+        }
+    }
+
     /// A receipt as it was kept, whether or not its result still is there.
     fn kept(&self, key: &Digest) -> Result<Option<Receipt>, StoreError> {
         let waiting = match lock(&self.shared.receipts).get(key) {
@@ -279,8 +283,8 @@ impl Store {
         Walk::new(self).is_whole((Role::Value, *result))
     }
 
-    /// Hands small objects to the writer, those that are not on their way already.
-    fn bring(&self, mut new: Vec<(Digest, Arc<[u8]>)>) -> Result<(), StoreError> {
+    /// Brings small objects, those that are not on their way already.
+    fn bring_objects(&self, mut new: Vec<(Digest, Arc<[u8]>)>) -> Result<(), StoreError> {
         let mut waiting = lock(&self.shared.objects);
         new.retain(|(digest, bytes)| match waiting.entry(*digest) {
             // One that stands in a pack but was found bad there is written again.
@@ -295,29 +299,29 @@ impl Store {
             }
         });
         drop(waiting);
-        if new.is_empty() { Ok(()) } else { self.send(Work::Objects(new)) }
+        if new.is_empty() { Ok(()) } else { self.bring(Work::Objects(new)) }
     }
 
     fn append(&self, receipt: &Receipt) -> Result<(), StoreError> {
         let bytes = serde_json::to_vec(receipt)
             .map_err(|err| StoreError::Index(format!("a receipt cannot be written: {err}")))?;
         lock(&self.shared.receipts).insert(receipt.key, Waiting::Here(receipt.clone()));
-        self.send(Work::Receipt(receipt.key, bytes))
+        self.bring(Work::Receipt(receipt.key, bytes))
     }
 
-    fn send(&self, work: Work) -> Result<(), StoreError> {
+    fn bring(&self, work: Work) -> Result<(), StoreError> {
         self.shared.healthy()?;
-        let sent = self.sender.as_ref().is_some_and(|sender| sender.send(work).is_ok());
-        if sent { Ok(()) } else { Err(StoreError::Stopped("the writer is gone".into())) }
+        self.writer.bring(work);
+        Ok(())
     }
 }
 
 impl Drop for Store {
     fn drop(&mut self) {
-        // Closing the channel lets the writer finish what it has and sync.
-        drop(self.sender.take());
-        if let Some(writer) = self.writer.take() {
-            let _ = writer.join();
+        // The settler has what still waits written, syncs, and ends.
+        self.writer.handover.close();
+        if let Some(settling) = self.settling.take() {
+            let _ = settling.join();
         }
     }
 }
@@ -502,6 +506,11 @@ impl Objects for Store {
         read
     }
 
+    fn size(&self, digest: &Digest) -> Result<u64, StoreError> {
+        // What looks bad is met, and dealt with, by reading it.
+        self.length(digest).or_else(|_| Ok(self.get(digest)?.len() as u64))
+    }
+
     fn put(&self, bytes: &[u8]) -> Result<Digest, StoreError> {
         let digest = Digest::of(bytes);
         let large = bytes.len() > LARGE;
@@ -524,7 +533,7 @@ impl Objects for Store {
             });
             return failed.map_or(Ok(digest), |why| Err(StoreError::Stopped(why)));
         }
-        self.bring(vec![(digest, bytes.into())])?;
+        self.bring_objects(vec![(digest, bytes.into())])?;
         Ok(digest)
     }
 
@@ -540,7 +549,7 @@ impl Objects for Store {
                 new.push((digest, bytes.into()));
             }
         }
-        self.bring(new)?;
+        self.bring_objects(new)?;
         Ok(digests)
     }
 }

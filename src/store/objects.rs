@@ -88,6 +88,14 @@ pub trait Objects: Send + Sync {
     /// longer have this digest.
     fn get(&self, digest: &Digest) -> Result<Arc<[u8]>, StoreError>;
 
+    /// How many bytes an object has, without a look at them.
+    ///
+    /// # Errors
+    /// As [`Objects::get`]; a store on disk may not notice yet that the bytes are damaged.
+    fn size(&self, digest: &Digest) -> Result<u64, StoreError> {
+        Ok(self.get(digest)?.len() as u64)
+    }
+
     /// Keeps `bytes` and says their digest. Keeping the same bytes twice is free.
     ///
     /// # Errors

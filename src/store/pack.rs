@@ -35,6 +35,8 @@ const SKIMMED: u64 = 128 << 10;
 const LONG: u32 = 16 << 10;
 /// Payloads shorter than this are not worth compressing.
 const COMPRESS_FROM: usize = 256;
+/// How hard payloads are compressed: what is quick.
+const LEVEL: i32 = 1;
 /// A pack is closed once it is longer than this.
 pub(super) const PACK_SIZE: u64 = 256 << 20;
 
@@ -103,34 +105,64 @@ pub(super) fn list(store: &Path) -> Vec<u32> {
     packs
 }
 
-/// Appends a record to `out`; says the length of the payload as stored.
-pub(super) fn append(out: &mut Vec<u8>, kind: Kind, name: &Digest, payload: &[u8]) -> u32 {
-    let packed;
-    let mut flags = 0;
-    let mut stored = payload;
-    if payload.len() >= COMPRESS_FROM
-        && let Ok(smaller) = zstd::bulk::compress(payload, 1)
-        && smaller.len() < payload.len() * 9 / 10
-    {
-        packed = smaller;
-        stored = &packed;
-        flags = COMPRESSED;
+/// Makes records. It keeps the compressor, which takes longer to make than a short record does.
+pub(super) struct Encoder {
+    zstd: Option<zstd::bulk::Compressor<'static>>,
+}
+
+impl Encoder {
+    /// One with a compressor, or without where there is no memory for one.
+    pub(super) fn new() -> Encoder {
+        Encoder { zstd: zstd::bulk::Compressor::new(LEVEL).ok() }
     }
-    let start = out.len();
-    out.extend_from_slice(MAGIC);
-    out.extend_from_slice(&[kind as u8, flags, 0, 0]);
-    out.extend_from_slice(&(stored.len() as u32).to_le_bytes());
-    out.extend_from_slice(&(payload.len() as u32).to_le_bytes());
-    out.extend_from_slice(&name.0);
-    out.extend_from_slice(stored);
-    let check = Digest::of(&out[start..]);
-    out.extend_from_slice(&check.0[..CHECK]);
-    stored.len() as u32
+
+    /// Appends a record to `out`; says the length of the payload as stored.
+    pub(super) fn append(
+        &mut self,
+        out: &mut Vec<u8>,
+        kind: Kind,
+        name: &Digest,
+        payload: &[u8],
+    ) -> u32 {
+        let packed;
+        let mut flags = 0;
+        let mut stored = payload;
+        if payload.len() >= COMPRESS_FROM
+            && let Some(zstd) = &mut self.zstd
+            && let Ok(smaller) = zstd.compress(payload)
+            && smaller.len() < payload.len() * 9 / 10
+        {
+            packed = smaller;
+            stored = &packed;
+            flags = COMPRESSED;
+        }
+        let start = out.len();
+        out.extend_from_slice(MAGIC);
+        out.extend_from_slice(&[kind as u8, flags, 0, 0]);
+        out.extend_from_slice(&(stored.len() as u32).to_le_bytes());
+        out.extend_from_slice(&(payload.len() as u32).to_le_bytes());
+        out.extend_from_slice(&name.0);
+        out.extend_from_slice(stored);
+        let check = Digest::of(&out[start..]);
+        out.extend_from_slice(&check.0[..CHECK]);
+        stored.len() as u32
+    }
 }
 
 /// Length on disk of a record with a payload of `stored` bytes.
 pub(super) fn record_length(stored: u32) -> u64 {
     (HEADER + stored as usize + CHECK) as u64
+}
+
+/// The length that the header at `place` says its payload has, uncompressed.
+pub(super) fn length(file: &File, place: Place, name: &Digest) -> Result<u64, StoreError> {
+    let mut header = [0u8; HEADER];
+    let read = file.read_exact_at(&mut header, place.offset);
+    if read.is_err() || !header.starts_with(MAGIC) || header[16..] != name.0 {
+        let what = "its header is damaged".to_string();
+        return Err(StoreError::Damaged { digest: *name, what });
+    }
+    Ok(u64::from(u32::from_le_bytes([header[12], header[13], header[14], header[15]])))
 }
 
 /// Reads the payload of the record at `place`, checking it against its checksum and name.

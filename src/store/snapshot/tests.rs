@@ -420,13 +420,13 @@ proptest! {
     ) {
         let folder = tempfile::tempdir().expect("a folder");
         std::fs::create_dir(folder.path().join("packs")).expect("made");
-        let mut out = Vec::new();
+        let (mut out, mut encoder) = (Vec::new(), pack::Encoder::new());
         for (n, length) in lengths.iter().enumerate() {
             // Bytes that are not compressed away.
             let mut payload = vec![0; *length];
             blake3::Hasher::new().update(&n.to_le_bytes()).finalize_xof().fill(&mut payload);
             let kind = if n % 3 == 0 { pack::Kind::Receipt } else { pack::Kind::Object };
-            pack::append(&mut out, kind, &Digest::of(&payload), &payload);
+            encoder.append(&mut out, kind, &Digest::of(&payload), &payload);
         }
         out.truncate(out.len().saturating_sub(cut));
         let path = pack::path(folder.path(), 1);
