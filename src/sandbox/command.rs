@@ -1,8 +1,8 @@
 //! Running one command: its input, its output, its time, and its end.
 //!
-//! The same code runs commands in a `process` sandbox (inside its init) and in a `local` one (on a
-//! blocking thread of the program). What differs, above all how to find and kill a process tree,
-//! is a [`Ground`].
+//! The same code starts commands in a `process` sandbox (inside its init) and in a `local` one. The
+//! init waits for the end of one here ([`run`]); how to find and kill a process tree, and what else
+//! to look after meanwhile, is told by a [`Ground`]. The program has a runtime that waits.
 //!
 //! A command is over when its main process has ended, not when its output is closed: a server that
 //! it left in the background keeps the pipe open, and must not hang it. What is in the pipe at that
@@ -17,6 +17,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use rustix::buffer::spare_capacity;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{OFlags, fcntl_setfl};
 use rustix::io::Errno;
@@ -134,31 +135,20 @@ pub(crate) fn run(
     around: &Surroundings,
     ground: &mut dyn Ground,
 ) -> io::Result<Ended> {
-    let begun = match begin(job, workdir, stdin, around, ground)? {
+    let begun = match begin(job, workdir, stdin, around, ground.memory_kills())? {
         Ok(begun) => begun,
         Err(ended) => return Ok(ended),
     };
+    ground.started(begun.main)?;
     let deadline = Instant::now().checked_add(Duration::from_millis(job.timeout_ms));
-    let mut streams = Streams {
-        output: Some(begun.output),
-        report: begun.report,
-        kept: Tail::of(around.output),
-        told: Vec::new(),
-        chunk: vec![0; CHUNK],
-    };
+    let heard = Heard::of(around.output);
+    let mut streams = Streams { output: Some(begun.output), report: begun.report, heard };
     let (status, killed) = wait(&mut streams, deadline, ground)?;
-    streams.drain()?;
     let exit = match killed {
         Some(exit) => exit,
         None => natural(status, ground.memory_kills() > begun.kills),
     };
-    Ok(Ended {
-        exit,
-        output: streams.kept.bytes.into(),
-        dropped: streams.kept.dropped,
-        report: streams.told,
-        lingering: streams.output,
-    })
+    streams.end(exit)
 }
 
 /// A command that has just started.
@@ -167,19 +157,20 @@ pub(crate) struct Begun {
     pub(crate) main: Pid,
     /// What it prints; does not block.
     pub(crate) output: OwnedFd,
-    /// What it writes to descriptor 3.
-    report: Option<OwnedFd>,
-    /// [`Ground::memory_kills`] just before.
+    /// What it writes to descriptor 3; does not block.
+    pub(crate) report: Option<OwnedFd>,
+    /// Processes that had been killed for their memory just before.
     pub(crate) kills: u64,
 }
 
-/// Starts a command; that it cannot start is its own fault, and told as its end.
+/// Starts a command, `kills` processes having been killed for their memory so far; that it cannot
+/// start is its own fault, and told as its end.
 pub(crate) fn begin(
     job: &Job,
     workdir: &Path,
     stdin: OwnedFd,
     around: &Surroundings,
-    ground: &mut dyn Ground,
+    kills: u64,
 ) -> io::Result<Result<Begun, Ended>> {
     let Some(program) = job.argv.first() else {
         return Ok(Err(Ended::unstarted("a command without a name", Errno::NOENT)));
@@ -199,25 +190,20 @@ pub(crate) fn begin(
         env.retain(|(known, _)| known != name);
         env.push((name, value));
     }
-    let error_end = output_end.try_clone()?;
     let mut act = || become_command(around, report_end.as_ref());
     let start = Start {
         argv: &job.argv,
         env,
         workdir,
-        streams: [stdin, output_end, error_end],
+        streams: [stdin.as_fd(), output_end.as_fd(), output_end.as_fd()],
         act: &mut act,
     };
-    let kills = ground.memory_kills();
     let main = match spawn(start) {
         Ok(main) => main,
         Err(err) => {
             return Ok(Err(Ended::unstarted(&format!("`{program}`"), errno::of(&err))));
         }
     };
-    // Only the process holds the ends that it writes to.
-    drop(report_end);
-    ground.started(main)?;
     Ok(Ok(Begun { main, output, report, kills }))
 }
 
@@ -306,12 +292,47 @@ pub(crate) fn natural(status: WaitStatus, memory_kill: bool) -> Exit {
 }
 
 /// What comes from a running command.
-struct Streams {
-    output: Option<OwnedFd>,
-    report: Option<OwnedFd>,
+pub(crate) struct Streams {
+    /// What it prints, until everybody has closed it.
+    pub(crate) output: Option<OwnedFd>,
+    /// What it writes to descriptor 3, likewise.
+    pub(crate) report: Option<OwnedFd>,
+    /// What has come.
+    pub(crate) heard: Heard,
+}
+
+/// What has come from a command.
+pub(crate) struct Heard {
     kept: Tail,
     told: Vec<u8>,
     chunk: Vec<u8>,
+}
+
+impl Heard {
+    /// Nothing yet; of what is printed so many bytes are kept.
+    pub(crate) fn of(limit: usize) -> Heard {
+        Heard { kept: Tail::of(limit), told: Vec::new(), chunk: Vec::new() }
+    }
+
+    /// Reads once from what is printed. How many bytes came, none at its end; `None` when there is
+    /// nothing yet.
+    pub(crate) fn output(&mut self, pipe: &OwnedFd) -> io::Result<Option<usize>> {
+        let count = read_some(pipe, &mut self.chunk)?;
+        if count.is_some() {
+            self.kept.push(&self.chunk);
+        }
+        Ok(count)
+    }
+
+    /// Reads once from descriptor 3's pipe, likewise.
+    pub(crate) fn report(&mut self, pipe: &OwnedFd) -> io::Result<Option<usize>> {
+        let count = read_some(pipe, &mut self.chunk)?;
+        if count.is_some() {
+            let room = MAX_REPORT - self.told.len();
+            self.told.extend_from_slice(&self.chunk[..self.chunk.len().min(room)]);
+        }
+        Ok(count)
+    }
 }
 
 impl Streams {
@@ -364,33 +385,35 @@ impl Streams {
 
     /// Reads once from the output. How many bytes came.
     fn read_output(&mut self) -> io::Result<usize> {
-        let Some(pipe) = &self.output else {
-            return Ok(0);
-        };
-        let Some(count) = read_some(pipe, &mut self.chunk)? else {
-            return Ok(0);
-        };
-        if count == 0 {
+        let count = self.output.as_ref().map(|pipe| self.heard.output(pipe)).transpose()?.flatten();
+        if count == Some(0) {
             self.output = None;
         }
-        self.kept.push(&self.chunk[..count]);
-        Ok(count)
+        Ok(count.unwrap_or(0))
     }
 
     /// Reads once from descriptor 3's pipe. How many bytes came.
     fn read_report(&mut self) -> io::Result<usize> {
-        let Some(pipe) = &self.report else {
-            return Ok(0);
-        };
-        let Some(count) = read_some(pipe, &mut self.chunk)? else {
-            return Ok(0);
-        };
-        if count == 0 {
+        let count = self.report.as_ref().map(|pipe| self.heard.report(pipe)).transpose()?.flatten();
+        if count == Some(0) {
             self.report = None;
         }
-        let room = MAX_REPORT - self.told.len();
-        self.told.extend_from_slice(&self.chunk[..count.min(room)]);
-        Ok(count)
+        Ok(count.unwrap_or(0))
+    }
+
+    /// All of a command whose main process has ended.
+    ///
+    /// # Errors
+    /// When a pipe cannot be read.
+    pub(crate) fn end(mut self, exit: Exit) -> io::Result<Ended> {
+        self.drain()?;
+        Ok(Ended {
+            exit,
+            output: self.heard.kept.bytes.into(),
+            dropped: self.heard.kept.dropped,
+            report: self.heard.told,
+            lingering: self.output,
+        })
     }
 
     /// Reads what is in the pipes now, and no more: a process left behind may write for ever.
@@ -427,13 +450,16 @@ pub(crate) fn empty(pipes: &mut Vec<OwnedFd>) {
     if pipes.is_empty() {
         return;
     }
-    let mut chunk = vec![0; CHUNK];
+    let mut chunk = Vec::new();
     pipes.retain(|pipe| !matches!(read_some(pipe, &mut chunk), Ok(Some(0)) | Err(_)));
 }
 
-/// Reads once; `None` when nothing is there yet.
-fn read_some(pipe: &OwnedFd, chunk: &mut [u8]) -> io::Result<Option<usize>> {
-    match rustix::io::read(pipe, chunk) {
+/// Reads once into `chunk`, in place of what is there; `None` when nothing is there yet.
+fn read_some(pipe: &OwnedFd, chunk: &mut Vec<u8>) -> io::Result<Option<usize>> {
+    chunk.clear();
+    // Room that nobody needs to clear.
+    chunk.reserve(CHUNK);
+    match rustix::io::read(pipe, spare_capacity(chunk)) {
         Ok(count) => Ok(Some(count)),
         Err(Errno::AGAIN | Errno::INTR) => Ok(None),
         Err(err) => Err(err.into()),
@@ -443,14 +469,14 @@ fn read_some(pipe: &OwnedFd, chunk: &mut [u8]) -> io::Result<Option<usize>> {
 /// Reads from a pipe into a tail until nothing is there for now, or as much as a pipe holds has been
 /// read. Whether everybody has closed the pipe.
 pub(crate) fn read_into(pipe: &OwnedFd, tail: &mut Tail) -> io::Result<bool> {
-    let mut chunk = [0; 16 << 10];
+    let mut chunk = Vec::new();
     let mut left = CHUNK;
     while left > 0 {
         match read_some(pipe, &mut chunk)? {
             None => return Ok(false),
             Some(0) => return Ok(true),
             Some(count) => {
-                tail.push(&chunk[..count]);
+                tail.push(&chunk);
                 left = left.saturating_sub(count);
             }
         }

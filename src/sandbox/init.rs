@@ -345,7 +345,7 @@ impl Init {
         self.lingering.clear();
         let links = !self.senses.without.contains(&Defence::Links);
         self.jobs.clear();
-        match workspace::collect(workspace_folder()?.as_fd(), &self.limits, links) {
+        match workspace::collect(workspace_folder()?.as_fd(), &self.limits, links, None) {
             Ok((tree, refused)) => {
                 wire::send(&self.control.output, &Reply::Listing { refused }, &[&tree.encode()])
             }

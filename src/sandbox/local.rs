@@ -9,22 +9,22 @@
 //! The workspace is not at `/workspace`: file operations translate that path, and commands start
 //! in it, but a command that names `/workspace` itself does not find it.
 
+mod group;
 mod keeper;
+mod run;
 
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use futures::future::BoxFuture;
-use rustix::fs::{MemfdFlags, Mode, OFlags, StatVfsMountFlags, memfd_create};
-use rustix::process::{
-    Pid, PidfdFlags, Signal, WaitOptions, WaitStatus, kill_process_group, pidfd_open, waitpid,
-};
+use rustix::fs::{AtFlags, MemfdFlags, Mode, OFlags, StatVfsMountFlags, memfd_create, unlinkat};
+use rustix::process::{Pid, Signal, kill_process_group};
 
-use super::command::{self, Ground, Surroundings};
+use super::command::{self, Surroundings};
 use super::talk::job;
 use super::wire::Item;
 use super::workspace::{self, Filler, items, verify};
@@ -32,7 +32,7 @@ use super::{
     Backend, Background, Closed, Command, FileError, Heard, Launched, Limits, Outcome, Patience,
     Sandbox, SandboxError, Unfed, WORKSPACE, confine, files, find_python,
 };
-use crate::store::{Digest, Entry, Objects};
+use crate::store::{Digest, Entry, Objects, Tree};
 use keeper::Keeper;
 
 /// Opens temporary directories. Isolates nothing.
@@ -58,7 +58,7 @@ impl Backend for LocalBackend {
 }
 
 struct LocalSandbox {
-    /// Holds the workspace, and a home beside it. Removed when dropped.
+    /// The home of its commands, with the workspace in it. Removed when dropped.
     base: tempfile::TempDir,
     root: OwnedFd,
     around: Arc<Surroundings>,
@@ -102,9 +102,8 @@ impl LocalSandbox {
     }
 
     fn prepare(limits: &Limits, known: impl Iterator<Item = Digest>) -> io::Result<LocalSandbox> {
+        hold_third()?;
         let base = tempfile::Builder::new().prefix("claw-").tempdir_in(ground(limits))?;
-        let home = base.path().join("home");
-        std::fs::create_dir(&home)?;
         std::fs::create_dir(base.path().join("workspace"))?;
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let root = rustix::fs::open(base.path().join("workspace"), flags, Mode::empty())?;
@@ -117,7 +116,7 @@ impl LocalSandbox {
         let around = Surroundings {
             env: vec![
                 (text("PATH"), path),
-                (text("HOME"), home.display().to_string()),
+                (text("HOME"), base.path().display().to_string()),
                 (text("LANG"), text("C.UTF-8")),
                 (text("TZ"), text("UTC")),
                 (text("TERM"), text("dumb")),
@@ -125,7 +124,7 @@ impl LocalSandbox {
             rlimits: confine::process_limits(limits, false),
             filter: None,
             output: limits.output,
-            _third: Surroundings::hold_third()?,
+            _third: None,
         };
         Ok(LocalSandbox {
             base,
@@ -158,24 +157,9 @@ impl LocalSandbox {
         let job = job(command);
         let placed = self.placed(&job.workdir);
         let stdin = input(&command.stdin).map_err(broken)?;
-        // Dropping our end, at the latest with this future, tells the thread to make an end.
-        let (leash, hand) = io::pipe().map_err(broken)?;
-        let around = Arc::clone(&self.around);
-        let mut work = tokio::task::spawn_blocking(move || {
-            let mut group = Group::new(leash.into());
-            let ended = command::run(&job, &placed, stdin, &around, &mut group);
-            (ended, group.main)
-        });
-        let ended = tokio::select! {
-            ended = &mut work => ended,
-            () = enough => {
-                drop(hand);
-                work.await
-            }
-        };
-        let (ended, main) = ended.map_err(|err| broken(io::Error::other(err)))?;
+        let (ended, main) =
+            run::run(&job, &placed, stdin, &self.around, enough).await.map_err(broken)?;
         self.groups.extend(main);
-        let ended = ended.map_err(broken)?;
         if let Some(pipe) = ended.lingering
             && let Ok(mut pipe) = tokio::net::unix::pipe::Receiver::from_owned_fd(pipe)
         {
@@ -192,8 +176,20 @@ impl LocalSandbox {
         self.kill();
         let damaged = |err: io::Error| SandboxError::Workspace(format!("cannot be read: {err}"));
         let unkept = |err| SandboxError::Workspace(format!("cannot be kept: {err}"));
+        let mut kept = Ok(());
+        let known = &mut self.known;
+        // What is short is read once, its digest and its content together.
+        let mut take = |bytes: Vec<u8>| {
+            let digest = Digest::of(&bytes);
+            if kept.is_ok() && known.insert(digest) {
+                kept = objects.put(&bytes).map(drop);
+            }
+            digest
+        };
         let (mut tree, refused) =
-            workspace::collect(self.root.as_fd(), &self.limits, true).map_err(damaged)?;
+            workspace::collect(self.root.as_fd(), &self.limits, true, Some(&mut take))
+                .map_err(damaged)?;
+        kept.map_err(unkept)?;
         for (path, entry) in &mut tree.entries {
             if let Entry::File { digest, size, .. } = entry
                 && self.known.insert(*digest)
@@ -206,7 +202,20 @@ impl LocalSandbox {
                 *digest = objects.put(&bytes).map_err(unkept)?;
             }
         }
+        if refused.is_empty() {
+            self.clear(&tree);
+        }
         Ok(Closed { workspace: objects.put_tree(&tree).map_err(unkept)?, refused })
+    }
+
+    /// Removes what a small workspace mostly consists of; whatever else there is is looked for when
+    /// this is dropped.
+    fn clear(&self, tree: &Tree) {
+        for path in tree.entries.keys().filter(|path| !path.contains('/')) {
+            let _ = unlinkat(&self.root, path.as_str(), AtFlags::empty());
+        }
+        let _ = std::fs::remove_dir(self.base.path().join("workspace"));
+        let _ = std::fs::remove_dir(self.base.path());
     }
 
     fn keeper(&mut self) -> Result<&mut Keeper, SandboxError> {
@@ -259,9 +268,10 @@ fn ground(limits: &Limits) -> PathBuf {
     }
 }
 
+/// What a command reads from standard input.
 fn input(bytes: &[u8]) -> io::Result<OwnedFd> {
     if bytes.is_empty() {
-        return Ok(File::open("/dev/null")?.into());
+        return Ok(nothing()?.try_clone()?.into());
     }
     let mut file = File::from(memfd_create("stdin", MemfdFlags::CLOEXEC)?);
     io::Write::write_all(&mut file, bytes)?;
@@ -269,52 +279,25 @@ fn input(bytes: &[u8]) -> io::Result<OwnedFd> {
     Ok(file.into())
 }
 
-/// The process group of one command.
-struct Group {
-    leash: OwnedFd,
-    pidfd: Option<OwnedFd>,
-    main: Option<Pid>,
-    status: Option<WaitStatus>,
-}
-
-impl Group {
-    /// That of a command that is to be started.
-    fn new(leash: OwnedFd) -> Group {
-        Group { leash, pidfd: None, main: None, status: None }
+/// `/dev/null`, opened once.
+fn nothing() -> io::Result<&'static File> {
+    static NOTHING: OnceLock<File> = OnceLock::new();
+    match NOTHING.get() {
+        Some(nothing) => Ok(nothing),
+        None => File::open("/dev/null").map(|file| NOTHING.get_or_init(|| file)),
     }
 }
 
-impl Ground for Group {
-    fn started(&mut self, main: Pid) -> io::Result<()> {
-        self.main = Some(main);
-        self.pidfd = Some(pidfd_open(main, PidfdFlags::empty())?);
-        Ok(())
+/// Keeps descriptor 3 taken as long as the program runs, see [`Surroundings`].
+fn hold_third() -> io::Result<()> {
+    static THIRD: OnceLock<Option<OwnedFd>> = OnceLock::new();
+    if THIRD.get().is_none() {
+        THIRD.get_or_init({
+            let third = Surroundings::hold_third()?;
+            || third
+        });
     }
-
-    fn events(&self) -> BorrowedFd<'_> {
-        self.pidfd.as_ref().unwrap_or(&self.leash).as_fd()
-    }
-
-    fn ended(&mut self) -> Option<WaitStatus> {
-        if self.status.is_none()
-            && self.main.is_some()
-            && let Ok(Some((_, status))) = waitpid(self.main, WaitOptions::NOHANG)
-        {
-            self.status = Some(status);
-        }
-        self.status
-    }
-
-    fn kill(&mut self) {
-        if let Some(main) = self.main {
-            // The main process leads a session and so a group of its own.
-            let _ = kill_process_group(main, Signal::KILL);
-        }
-    }
-
-    fn leash(&self) -> Option<BorrowedFd<'_>> {
-        Some(self.leash.as_fd())
-    }
+    Ok(())
 }
 
 impl Background for LocalSandbox {

@@ -8,7 +8,7 @@
 
 use std::ffi::{CString, OsStr, c_int, c_void};
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -29,7 +29,7 @@ pub(super) struct Start<'a> {
     /// Where it begins.
     pub(super) workdir: &'a Path,
     /// Its descriptors 0, 1 and 2.
-    pub(super) streams: [OwnedFd; 3],
+    pub(super) streams: [BorrowedFd<'a>; 3],
     /// What the new process does before it becomes the program. It runs in this program's memory,
     /// so it may make plain system calls and nothing else: no allocation, no lock.
     pub(super) act: &'a mut dyn FnMut() -> Result<(), Errno>,
@@ -77,7 +77,7 @@ pub(super) fn spawn(start: Start<'_>) -> io::Result<Pid> {
         shell,
         env: pointers(&env),
         workdir: CString::new(start.workdir.as_os_str().as_bytes())?,
-        streams: [0, 1, 2].map(|place: usize| start.streams[place].as_raw_fd()),
+        streams: start.streams.map(|stream| stream.as_raw_fd()),
         act: start.act,
         failed: None,
     };
@@ -154,7 +154,8 @@ extern "C" fn become_program(child: *mut c_void) -> c_int {
 fn prepare(child: &mut Child<'_>) -> Result<(), Errno> {
     // SAFETY: plain system calls on memory of this function and on strings that the parent keeps.
     unsafe {
-        for signal in 1..=libc::SIGRTMAX() {
+        // Nothing in this program handles a real-time signal.
+        for signal in 1..libc::SIGRTMIN() {
             let mut action: libc::sigaction = std::mem::zeroed();
             if libc::sigaction(signal, std::ptr::null(), &mut action) != 0 {
                 continue;
@@ -167,10 +168,10 @@ fn prepare(child: &mut Child<'_>) -> Result<(), Errno> {
             }
         }
         // Each stands above 2 before it is put in its place, so that none takes another's.
-        let mut high = [0; 3];
-        for (high, stream) in high.iter_mut().zip(child.streams) {
-            *high = libc::fcntl(stream, libc::F_DUPFD_CLOEXEC, 3);
-            check(*high)?;
+        let mut high = child.streams;
+        for stream in high.iter_mut().filter(|stream| **stream <= 2) {
+            *stream = libc::fcntl(*stream, libc::F_DUPFD_CLOEXEC, 3);
+            check(*stream)?;
         }
         for (place, high) in high.into_iter().enumerate() {
             check(libc::dup2(high, place as c_int))?;
@@ -227,6 +228,7 @@ fn last() -> Errno {
 mod tests {
     use super::*;
     use std::io::Read;
+    use std::os::fd::AsFd;
 
     /// Runs `argv` with `act` and says what it printed and how it ended.
     fn outcome(
@@ -236,14 +238,15 @@ mod tests {
     ) -> io::Result<(String, Option<i32>)> {
         let argv: Vec<String> = argv.iter().map(|arg| arg.to_string()).collect();
         let (mut read, write) = io::pipe()?;
-        let null = || std::fs::File::open("/dev/null").map(OwnedFd::from);
+        let null = std::fs::File::open("/dev/null")?;
         let pid = spawn(Start {
             argv: &argv,
             env,
             workdir: Path::new("/"),
-            streams: [null()?, write.into(), null()?],
+            streams: [null.as_fd(), write.as_fd(), null.as_fd()],
             act,
         })?;
+        drop(write);
         let mut printed = String::new();
         read.read_to_string(&mut printed)?;
         let ended = rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::empty())?;

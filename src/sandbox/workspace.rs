@@ -30,6 +30,8 @@ const MAX_REFUSALS: usize = 1000;
 const MAX_NAMES: usize = 8 << 20;
 /// Characters of a name that are shown.
 const MAX_SHOWN: usize = 300;
+/// Files shorter than this are taken whole.
+const SHORT: u64 = 1 << 20;
 /// Bytes read at once.
 const CHUNK: usize = 64 << 10;
 
@@ -202,8 +204,9 @@ impl Filler {
     pub(crate) fn settle(&mut self) -> Result<(), String> {
         let folders = self.made.iter().rev().map(|path| open_folder(self.root.as_fd(), path));
         folders
-            .chain([self.root.try_clone()])
-            .try_for_each(|folder| Ok(futimens(folder?, &moment())?))
+            .map(|folder| Ok(futimens(folder?, &moment())?))
+            .chain([futimens(&self.root, &moment()).map_err(io::Error::from)])
+            .collect::<io::Result<()>>()
             .map_err(|err: io::Error| {
                 format!("could not be put in: {}", errno::text(errno::of(&err)))
             })
@@ -247,16 +250,20 @@ fn is_file(stat: &Stat) -> bool {
     FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile
 }
 
-/// Takes the tree out of the workspace at `root`: its shape and digests, not the contents. Nothing
-/// may run in it any more. Links that lead out are refused where `links` are looked at, which only
-/// a test forgoes.
+/// Whoever takes short files whole says their digest.
+pub(crate) type Take<'a> = &'a mut dyn FnMut(Vec<u8>) -> Digest;
+
+/// Takes the tree out of the workspace at `root`: its shape and digests, and of contents only what
+/// is short, if somebody takes that. Nothing may run in it any more. Links that lead out are refused
+/// where `links` are looked at, which only a test forgoes.
 ///
 /// # Errors
 /// When the workspace itself cannot be read; a single thing that cannot is refused.
-pub(crate) fn collect(
+pub(crate) fn collect<'a>(
     root: BorrowedFd<'_>,
-    limits: &Limits,
+    limits: &'a Limits,
     links: bool,
+    take: Option<Take<'a>>,
 ) -> io::Result<(Tree, Vec<String>)> {
     let mut collector = Collector {
         entries: BTreeMap::new(),
@@ -264,11 +271,12 @@ pub(crate) fn collect(
         unnamed: 0,
         limits,
         links,
+        take,
         bytes: 0,
         names: 0,
-        chunk: vec![0; CHUNK],
+        chunk: Vec::new(),
     };
-    collector.folder(&root.try_clone_to_owned()?, "", 0)?;
+    collector.folder(root, "", 0)?;
     let mut refused = collector.refused;
     refused.sort();
     if collector.unnamed > 0 {
@@ -284,13 +292,14 @@ struct Collector<'a> {
     unnamed: u64,
     limits: &'a Limits,
     links: bool,
+    take: Option<Take<'a>>,
     bytes: u64,
     names: usize,
     chunk: Vec<u8>,
 }
 
 impl Collector<'_> {
-    fn folder(&mut self, folder: &OwnedFd, path: &str, depth: usize) -> io::Result<()> {
+    fn folder(&mut self, folder: BorrowedFd<'_>, path: &str, depth: usize) -> io::Result<()> {
         let mut names = Vec::new();
         for entry in Dir::read_from(folder)? {
             let name = entry?.file_name().to_bytes().to_vec();
@@ -318,7 +327,13 @@ impl Collector<'_> {
         Ok(())
     }
 
-    fn thing(&mut self, folder: &OwnedFd, name: &str, path: &str, depth: usize) -> io::Result<()> {
+    fn thing(
+        &mut self,
+        folder: BorrowedFd<'_>,
+        name: &str,
+        path: &str,
+        depth: usize,
+    ) -> io::Result<()> {
         let stat = statat(folder, name, AtFlags::SYMLINK_NOFOLLOW)?;
         match FileType::from_raw_mode(stat.st_mode) {
             FileType::RegularFile => self.file(folder, name, path)?,
@@ -327,7 +342,7 @@ impl Collector<'_> {
             }
             FileType::Directory => {
                 let inner = open_anyway(folder, name, DIRECTORY, 0o700)?;
-                self.folder(&inner, path, depth + 1)?;
+                self.folder(inner.as_fd(), path, depth + 1)?;
             }
             FileType::Symlink => {
                 let target = readlinkat(folder, name, Vec::new())?;
@@ -347,7 +362,7 @@ impl Collector<'_> {
         Ok(())
     }
 
-    fn file(&mut self, folder: &OwnedFd, name: &str, path: &str) -> io::Result<()> {
+    fn file(&mut self, folder: BorrowedFd<'_>, name: &str, path: &str) -> io::Result<()> {
         let mut file = File::from(open_anyway(folder, name, REGULAR, 0o600)?);
         let stat = fstat(&file)?;
         if !is_file(&stat) {
@@ -362,22 +377,21 @@ impl Collector<'_> {
             self.refuse(path, &format!("it takes the workspace past {limit} bytes"));
             return Ok(());
         }
-        let mut hasher = blake3::Hasher::new();
-        let mut size = 0;
-        loop {
-            let count = file.read(&mut self.chunk)?;
-            if count == 0 {
-                break;
+        let read = match &mut self.take {
+            Some(take) if claimed < SHORT.min(room) => {
+                // One more byte than there should be tells the end in the same call.
+                let mut bytes = Vec::with_capacity(claimed as usize + 1);
+                file.by_ref().take(SHORT.min(room + 1)).read_to_end(&mut bytes)?;
+                let size = bytes.len() as u64;
+                (size < SHORT && size <= room).then(|| (take(bytes), size))
             }
-            hasher.update(&self.chunk[..count]);
-            size += count as u64;
-            if size > room {
-                self.refuse(path, "it grew while it was read");
-                return Ok(());
-            }
-        }
+            _ => hash(&mut file, &mut self.chunk, room)?,
+        };
+        let Some((digest, size)) = read else {
+            self.refuse(path, "it grew while it was read");
+            return Ok(());
+        };
         self.bytes += size;
-        let digest = Digest(*hasher.finalize().as_bytes());
         let executable = Mode::from_raw_mode(stat.st_mode).contains(Mode::XUSR);
         self.keep(path, Entry::File { digest, size, executable });
         Ok(())
@@ -403,8 +417,32 @@ impl Collector<'_> {
     }
 }
 
+/// The digest of what is in a file, and how much that is; `None` when it is more than there is room
+/// for. Reads it by `chunk`.
+fn hash(file: &mut File, chunk: &mut Vec<u8>, room: u64) -> io::Result<Option<(Digest, u64)>> {
+    chunk.resize(CHUNK, 0);
+    let mut hasher = blake3::Hasher::new();
+    let mut size = 0;
+    loop {
+        let count = file.read(chunk)?;
+        if count == 0 {
+            return Ok(Some((Digest(*hasher.finalize().as_bytes()), size)));
+        }
+        hasher.update(&chunk[..count]);
+        size += count as u64;
+        if size > room {
+            return Ok(None);
+        }
+    }
+}
+
 /// Opens something, giving us the right to where its owner, who we are, has taken it away.
-fn open_anyway(folder: &OwnedFd, name: &str, flags: OFlags, mode: u32) -> io::Result<OwnedFd> {
+fn open_anyway(
+    folder: BorrowedFd<'_>,
+    name: &str,
+    flags: OFlags,
+    mode: u32,
+) -> io::Result<OwnedFd> {
     match openat(folder, name, flags, Mode::empty()) {
         Err(Errno::ACCESS) => {
             let stat = statat(folder, name, AtFlags::SYMLINK_NOFOLLOW)?;

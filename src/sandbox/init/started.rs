@@ -32,11 +32,13 @@ impl Init {
         let mut yard =
             Yard::of(&self.senses, &self.control.input, &mut self.lingering, &mut self.jobs);
         let workdir = placed(&job.workdir);
-        let begun = match command::begin(job, &workdir, stdin, &self.around, &mut yard) {
+        let kills = yard.memory_kills();
+        let begun = match command::begin(job, &workdir, stdin, &self.around, kills) {
             Ok(Ok(begun)) => begun,
             Ok(Err(ended)) => return self.tell(ended),
             Err(err) => return self.say(&Reply::Broken(format!("starting a command: {err}"))),
         };
+        yard.started(begun.main)?;
         yard.stays();
         let timeout = timeout_ms.map(Duration::from_millis);
         match self.take_on(begun, input, self.around.output, wait_ms, timeout) {

@@ -17,11 +17,11 @@ use rustix::io::Errno;
 use rustix::process::Pid;
 use tokio::sync::oneshot;
 
-use super::super::command::{self, Ground, Surroundings};
+use super::super::command::{self, Surroundings};
 use super::super::jobs::{self, Attend, Jobs, TakenOn, Word};
 use super::super::wire::Job;
 use super::super::{Heard, Launched, Outcome, Patience, SandboxError, Unfed};
-use super::Group;
+use super::group::Group;
 
 /// How long a process that was killed may take to end.
 const BURIAL: Duration = Duration::from_secs(2);
@@ -189,10 +189,9 @@ impl Keeping {
             }
             false => (OwnedFd::from(File::open("/dev/null")?), None),
         };
-        let mut group = Group::new(self.bell.try_clone()?.into());
-        let ended = match command::begin(&job, &workdir, stdin, &around, &mut group)? {
+        let ended = match command::begin(&job, &workdir, stdin, &around, 0)? {
             Ok(begun) => {
-                self.going.push(group);
+                self.going.push(Group::of(begun.main)?);
                 let timeout = patience.timeout_ms.map(Duration::from_millis);
                 match self.take_on(begun, input, around.output, patience.wait_ms, timeout)? {
                     TakenOn::Runs { number, pid } => return Ok(Launched::Runs { number, pid }),
@@ -207,7 +206,7 @@ impl Keeping {
 
     /// Kills a command with its process group, and waits for its end.
     fn kill(&mut self, main: Pid) {
-        let Some(group) = self.going.iter_mut().find(|group| group.main == Some(main)) else {
+        let Some(group) = self.going.iter_mut().find(|group| group.main() == main) else {
             return;
         };
         group.kill();
@@ -220,18 +219,18 @@ impl Keeping {
     fn bury(&mut self) {
         let (jobs, left) = (&mut self.jobs, &mut self.left);
         self.going.retain_mut(|group| {
-            let (Some(main), Some(status)) = (group.main, group.ended()) else {
+            let Some(status) = group.ended() else {
                 return true;
             };
-            jobs.note(main, status, 0);
-            left.push(main);
+            jobs.note(group.main(), status, 0);
+            left.push(group.main());
             false
         });
     }
 
     /// Kills everything.
     fn end(&mut self) {
-        let going: Vec<Pid> = self.going.iter().filter_map(|group| group.main).collect();
+        let going: Vec<Pid> = self.going.iter().map(Group::main).collect();
         going.into_iter().for_each(|main| self.kill(main));
         self.bury();
         for group in self.left.drain(..) {
