@@ -118,14 +118,7 @@ impl Engine {
                 (name, job.work().await)
             });
         }
-        let mut failures = HashMap::new();
-        while let Some(ended) = jobs.join_next().await {
-            match ended {
-                Ok((stage, Some(message))) => drop(failures.insert(stage, message)),
-                Ok((_, None)) => {}
-                Err(err) => drop(failures.insert("claw itself".to_string(), err.to_string())),
-            }
-        }
+        let failures = failures(jobs).await;
         let ended = self.end(&plan, &shared, failures, began);
         // Without the list `claw gc` keeps more than it must, and nothing else.
         if noted.is_ok() && self.store.end_uses() {
@@ -205,5 +198,29 @@ impl Engine {
         others.sort();
         ordered.extend(others);
         Ended { counts: shared.board.counts(), results, failures: ordered, stopped }
+    }
+}
+
+/// Waits for all jobs: the message of each that failed, by its stage. Dropping this ends them.
+async fn failures(mut jobs: JoinSet<(String, Option<String>)>) -> HashMap<String, String> {
+    let own = |err: tokio::task::JoinError| ("claw itself".to_string(), err.to_string());
+    // Waits on a thread of the runtime, as the jobs do: to wake the thread that the run began on for
+    // every stage that ends takes longer than many a stage.
+    let mut waiting = JoinSet::new();
+    waiting.spawn(async move {
+        let mut failures = HashMap::new();
+        while let Some(ended) = jobs.join_next().await {
+            match ended {
+                Ok((stage, Some(message))) => drop(failures.insert(stage, message)),
+                Ok((_, None)) => {}
+                Err(err) => failures.extend([own(err)]),
+            }
+        }
+        failures
+    });
+    match waiting.join_next().await {
+        Some(Ok(failures)) => failures,
+        Some(Err(err)) => HashMap::from([own(err)]),
+        None => HashMap::new(),
     }
 }

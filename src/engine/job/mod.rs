@@ -2,8 +2,8 @@
 
 mod failures;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use futures::future::BoxFuture;
@@ -41,6 +41,8 @@ pub(super) struct Job {
     node: NodeIndex,
     line: usize,
     policy: Arc<Policy>,
+    /// The key of the stage, once all that it reads is complete.
+    key: OnceLock<Digest>,
     /// What its policy lets it spend.
     budget: Option<Arc<Budget>>,
     pub(super) output: Arc<Output>,
@@ -101,6 +103,7 @@ impl Job {
             shared: shared.clone(),
             node,
             line,
+            key: OnceLock::new(),
             budget: policy.budget.map(|limit| Arc::new(Budget::new(limit))),
             policy: Arc::new(policy),
             output,
@@ -115,6 +118,14 @@ impl Job {
 
     pub(super) fn stage(&self) -> &Stage {
         self.plan.stage(self.node)
+    }
+
+    /// The key of the stage, if all that it reads is complete.
+    fn key(&self) -> Option<Digest> {
+        match self.key.get() {
+            Some(key) => Some(*key),
+            None => known_key(self.stage(), &self.shared).map(|key| *self.key.get_or_init(|| key)),
+        }
     }
 
     pub(super) fn board(&self) -> &super::board::Line {
@@ -438,7 +449,7 @@ impl Job {
         if self.policy.cache != CacheUse::On {
             return Ok(None);
         }
-        let Some(key) = known_key(self.stage(), &self.shared) else {
+        let Some(key) = self.key() else {
             return Ok(None);
         };
         let Some(receipt) = self.shared.store.receipt(&key)? else {
@@ -449,7 +460,7 @@ impl Job {
 
     /// Leaves a receipt for the whole stage.
     fn keep(&self, result: Digest, began: Instant) -> Result<(), CallError> {
-        if let Some(key) = known_key(self.stage(), &self.shared) {
+        if let Some(key) = self.key() {
             let receipt = Receipt {
                 key,
                 operator: "stage".to_string(),
