@@ -11,6 +11,7 @@ use super::ast::{
 };
 use super::nesting;
 use super::parser::{self, Rule, parse};
+use super::pieces;
 use super::{MAX_DEPTH, MAX_PARTS};
 
 /// Builds one file's tree and collects what is wrong with it.
@@ -25,19 +26,24 @@ pub(super) struct Builder<'d> {
 
 /// The tree of a file. Declarations that do not parse are told and left out.
 pub(crate) fn module(text: &str, file: FileId, found: &mut Vec<Diagnostic>) -> Module {
-    let mut module = Module::default();
     if let Some(at) = nesting::too_deep(text) {
         found.push(parser::too_deep(Span { file, start: at as u32, end: at as u32 + 1 }));
-        return module;
+        return Module::default();
     }
-    let pairs = match parse(Rule::file, text, file, 0) {
+    pieces::module(text, file).unwrap_or_else(|| part(text, file, 0, found))
+}
+
+/// The tree of a part of a file, or of all of it; `offset` is where it starts there.
+pub(super) fn part(text: &str, file: FileId, offset: usize, found: &mut Vec<Diagnostic>) -> Module {
+    let mut module = Module::default();
+    let pairs = match parse(Rule::file, text, file, offset) {
         Ok(pairs) => pairs,
         Err(diagnostic) => {
             found.push(diagnostic);
             return module;
         }
     };
-    let mut builder = Builder { file, offset: 0, found, depth: 0 };
+    let mut builder = Builder { file, offset, found, depth: 0 };
     for pair in pairs.clone().flat_map(Pair::into_inner) {
         if pair.as_rule() == Rule::COMMENT {
             module.comments.push(builder.span(&pair));

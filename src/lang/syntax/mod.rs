@@ -12,6 +12,7 @@ mod expression;
 mod literal;
 mod nesting;
 mod parser;
+mod pieces;
 
 pub use build::{is_declaration, is_name};
 pub(crate) use build::{lone_expression, module};

@@ -35,6 +35,25 @@ pub(super) fn too_deep(text: &str) -> Option<usize> {
     None
 }
 
+/// Where the lines begin that no bracket and no string reaches into; the first is left out.
+pub(super) fn outer_lines(text: &str) -> Vec<usize> {
+    let bytes = text.as_bytes();
+    let mut lines = Vec::new();
+    let mut stack: Vec<Inside> = Vec::new();
+    let mut at = 0;
+    while at < bytes.len() {
+        let inside = stack.last().copied();
+        if inside.is_none() && bytes[at] == b'\n' {
+            lines.push(at + 1);
+        }
+        at += match inside.unwrap_or(Inside::Bracket) {
+            Inside::Bracket => code(&bytes[at..], &mut stack),
+            inside => string(&bytes[at..], inside, &mut stack),
+        };
+    }
+    lines
+}
+
 /// Takes one step through code; gives how many bytes it took.
 fn code(rest: &[u8], stack: &mut Vec<Inside>) -> usize {
     if rest.starts_with(b"//") {
