@@ -179,9 +179,15 @@ fn replace_by(
     write: impl FnOnce(&mut dyn Write) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     let above = target.parent().unwrap_or(Path::new("."));
-    std::fs::create_dir_all(above).map_err(refused(above))?;
     let readable: Permissions = std::os::unix::fs::PermissionsExt::from_mode(0o644);
-    let temporary = tempfile::NamedTempFile::new_in(above).map_err(refused(above))?;
+    let temporary = match tempfile::NamedTempFile::new_in(above) {
+        // Mostly the folder is there.
+        Err(err) if err.kind() == std::io::ErrorKind::NotFound => {
+            std::fs::create_dir_all(above).and_then(|()| tempfile::NamedTempFile::new_in(above))
+        }
+        made => made,
+    };
+    let temporary = temporary.map_err(refused(above))?;
     let mut out = BufWriter::new(temporary.as_file());
     write(&mut out)?;
     out.flush().map_err(refused(target))?;

@@ -10,6 +10,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
+use petgraph::graph::NodeIndex;
+use rayon::prelude::*;
 use tokio::task::JoinSet;
 
 use crate::lang::{CacheUse, Stage, Value};
@@ -146,8 +148,6 @@ impl Engine {
         mut failures: HashMap<String, String>,
         began: Instant,
     ) -> Ended {
-        let mut results = BTreeMap::new();
-        let mut records = Vec::new();
         let mut paths: HashMap<Digest, &str> = HashMap::new();
         for (path, read) in &plan.pipeline.read {
             paths.entry(read.digest()).or_insert(path);
@@ -157,18 +157,19 @@ impl Engine {
             Some(End::Value(digest)) => Some(digest),
             _ => None,
         };
-        for node in &plan.order {
+        let record = |node: &NodeIndex| {
             let stage = plan.stage(*node);
-            let result = digest_of(&stage.name);
-            results.insert(stage.name.clone(), result);
             let version = |operator: &str| self.operators.version(operator);
-            records.push(StageRecord {
+            StageRecord {
                 stage: stage.name.clone(),
                 key: known_key(stage, shared),
-                result,
+                result: digest_of(&stage.name),
                 parts: crate::plan::parts(stage, &version, &path, &digest_of),
-            });
-        }
+            }
+        };
+        let records: Vec<StageRecord> = plan.order.par_iter().map(record).collect();
+        let results: BTreeMap<String, Option<Digest>> =
+            records.iter().map(|record| (record.stage.clone(), record.result)).collect();
         let stopped = self.cancel.is_cancelled();
         let whole = !stopped && results.values().all(Option::is_some);
         if let Err(err) = self.store.sync() {

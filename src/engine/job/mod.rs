@@ -153,17 +153,16 @@ impl Job {
         });
         let made = made.await;
         let count = self.board().count();
-        let (result, message) = match made {
-            Ok((digest, _)) => (Some(digest), None),
-            Err(CallError::Cancelled) => (None, None),
+        let (result, rows, message) = match made {
+            Ok((digest, rows)) => (Some(digest), rows, None),
+            Err(CallError::Cancelled) => (None, 0, None),
             // What is recorded elsewhere is still made.
-            Err(err @ CallError::Offline(_)) => (None, Some(err.to_string())),
+            Err(err @ CallError::Offline(_)) => (None, 0, Some(err.to_string())),
             Err(err) => {
                 self.shared.cancel.cancel();
-                (None, Some(err.to_string()))
+                (None, 0, Some(err.to_string()))
             }
         };
-        let rows = result.map_or(0, |digest| row_count(&*self.shared.store, &digest));
         self.board().set(if result.is_some() { State::Done } else { State::Failed });
         self.shared.log.write(&Event::StageEnded {
             stage: self.stage().name.clone(),
