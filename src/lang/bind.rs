@@ -57,7 +57,10 @@ fn bound(
                 .iter()
                 .map(|(name, of)| (name.clone(), fold(of.clone(), &mut world, &mut found)))
                 .collect(),
-            ..stage.clone()
+            name: stage.name.clone(),
+            doc: stage.doc.clone(),
+            ty: stage.ty.clone(),
+            span: stage.span,
         })
         .collect();
     if !found.is_empty() {

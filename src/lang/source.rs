@@ -144,6 +144,15 @@ pub trait Sources: Send + Sync {
         self.read(path).map(|bytes| Digest::of(&bytes))
     }
 
+    /// Whether [`Sources::file`] would find a file; checking a program asks this, so that it need not
+    /// read what it does not use.
+    ///
+    /// # Errors
+    /// As [`Sources::read`], as far as it can be told without reading.
+    fn has_file(&self, path: &str) -> Result<(), SourceError> {
+        self.read(path).map(|_| ())
+    }
+
     /// The digest of a directory's tree.
     ///
     /// # Errors

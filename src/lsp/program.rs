@@ -102,6 +102,10 @@ impl Sources for Overlay {
         self.disk.dir(path)
     }
 
+    fn has_file(&self, path: &str) -> Result<(), SourceError> {
+        if self.open.contains_key(path) { Ok(()) } else { self.disk.has_file(path) }
+    }
+
     fn has_dir(&self, path: &str) -> Result<(), SourceError> {
         self.disk.has_dir(path)
     }

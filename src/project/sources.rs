@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use include_dir::{Dir, include_dir};
 
-use crate::lang::{SourceError, Sources};
+use crate::lang::{SourceError, Sources, package_root};
 use crate::store::{Digest, Entry, Objects, StoreError, Tree};
 
 use super::packages::Shelf;
@@ -125,6 +125,17 @@ impl Sources for ProjectSources {
         self.objects.put_tree(&tree).map_err(kept)
     }
 
+    fn has_file(&self, path: &str) -> Result<(), SourceError> {
+        if package_root(path).is_none()
+            && let Some(file) = self.locate(path)?
+            && file.is_file()
+        {
+            return Ok(());
+        }
+        // In memory, or not as it should be, which reading has the words for.
+        self.read(path).map(|_| ())
+    }
+
     fn has_dir(&self, path: &str) -> Result<(), SourceError> {
         if let Some((package, inside)) = self.shelf.open(path)? {
             let there = package.is_folder(inside);
@@ -180,7 +191,7 @@ impl ProjectSources {
     /// Where a path of a program is on this disk; `None` in the library that is built in. For tools
     /// that open files for people: programs read through [`Sources`], which verifies packages.
     pub fn on_disk(&self, path: &str) -> Option<PathBuf> {
-        if let Some((root, inside)) = crate::lang::package_root(path)
+        if let Some((root, inside)) = package_root(path)
             && let Some(folder) = self.shelf.folder(root)
         {
             return Some(folder.join(inside));

@@ -162,6 +162,11 @@ impl Sources for Watched {
         self.sources.env(name)
     }
 
+    fn has_file(&self, path: &str) -> Result<(), SourceError> {
+        self.remember(path);
+        self.sources.has_file(path)
+    }
+
     fn has_dir(&self, path: &str) -> Result<(), SourceError> {
         self.remember(path);
         self.sources.has_dir(path)

@@ -121,7 +121,7 @@ impl Checker<'_> {
     fn length(&mut self, call: &ast::Call, span: Span) -> Expr {
         let slots = [Slot { name: "of", ty: &Type::Json, optional: false }];
         let text = "len(of: list, record or str) -> int";
-        let taken = self.slots(call, &slots, "len", text, span);
+        let taken = self.slots(call, &slots, "len", &|| text.to_string(), span);
         let Some(Some(arg)) = taken.into_iter().next() else {
             return Self::unknown(span);
         };
@@ -153,17 +153,19 @@ impl Checker<'_> {
             .enumerate()
             .map(|(i, (name, ty))| Slot { name, ty, optional: i > 0 })
             .collect();
-        let args: Vec<String> = known
-            .iter()
-            .map(|(name, ty)| match (*name, ty) {
-                ("network", _) => "network: on | off".to_string(),
-                (name, ty) => format!("{name}: {ty}"),
-            })
-            .collect();
         let returns = if name == "model" { Type::Model } else { Type::Sandbox };
-        let text = format!("{name}({}) -> {returns}", args.join(", "));
+        let text = || {
+            let args: Vec<String> = known
+                .iter()
+                .map(|(name, ty)| match (*name, ty) {
+                    ("network", _) => "network: on | off".to_string(),
+                    (name, ty) => format!("{name}: {ty}"),
+                })
+                .collect();
+            format!("{name}({}) -> {returns}", args.join(", "))
+        };
         let taken = self.slots(call, &slots, name, &text, span);
-        let mut given = Vec::new();
+        let mut given = Vec::with_capacity(call.args.len());
         for (place, (slot, arg)) in slots.iter().zip(taken).enumerate() {
             let Some(arg) = arg else { continue };
             let what = format!("`{}` of `{name}`", slot.name);
@@ -252,7 +254,7 @@ impl Checker<'_> {
                     .help("make it an argument of the `def`; who uses the package passes it"),
             );
         }
-        let text = format!("{name}({argument}: str) -> {ty}");
+        let text = || format!("{name}({argument}: str) -> {ty}");
         let slots = [Slot { name: argument, ty: &Type::Str, optional: false }];
         let taken = self.slots(call, &slots, name, &text, span);
         let Some(Some(arg)) = taken.into_iter().next() else {

@@ -156,14 +156,14 @@ impl Checker<'_> {
         );
     }
 
-    /// Gives each argument of a call its slot. What is unknown, twice or missing is told. The
-    /// result has an entry for each slot.
+    /// Gives each argument of a call its slot. What is unknown, twice or missing is told, with the
+    /// signature's `text`. The result has an entry for each slot.
     pub(super) fn slots<'a>(
         &mut self,
         call: &'a ast::Call,
         slots: &[Slot<'_>],
         shown: &str,
-        text: &str,
+        text: &dyn Fn() -> String,
         span: Span,
     ) -> Vec<Option<&'a ast::Arg>> {
         let mut taken: Vec<Option<&ast::Arg>> = vec![None; slots.len()];
@@ -175,7 +175,7 @@ impl Checker<'_> {
                     self.tell(
                         Diagnostic::error("E0303", format!("`{shown}` takes no argument"))
                             .at(arg.value.span, "not expected here")
-                            .help(text),
+                            .help(text()),
                     );
                     continue;
                 }
@@ -199,7 +199,7 @@ impl Checker<'_> {
                             "only the first argument may stand without its name",
                         )
                         .at(arg.value.span, label)
-                        .help(text),
+                        .help(text()),
                     );
                     continue;
                 }
@@ -218,7 +218,7 @@ impl Checker<'_> {
                                 format!("`{shown}` has no argument `{}`", name.text),
                             )
                             .at(name.span, did_you_mean(&name.text, known(), "unknown argument"))
-                            .help(text),
+                            .help(text()),
                         );
                         continue;
                     }
@@ -264,7 +264,7 @@ impl Checker<'_> {
                     Span { end: call.name.span.end.min(span.end), ..name },
                     format!("needs {}", wanted.join(", ")),
                 )
-                .help(text),
+                .help(text()),
             );
         }
         // What was given under no name that exists is still checked for its own mistakes.
@@ -291,9 +291,8 @@ impl Checker<'_> {
             .iter()
             .map(|arg| Slot { name: &arg.name, ty: &arg.ty, optional: arg.default.is_some() })
             .collect();
-        let text = signature.text();
         let before = self.found.len();
-        let taken = self.slots(call, &slots, &signature.shown, &text, span);
+        let taken = self.slots(call, &slots, &signature.shown, &|| signature.text(), span);
         let broken = self.found.len() > before;
         let mut vars = Vars::new();
         let mut values: Vec<Option<Expr>> = (0..slots.len()).map(|_| None).collect();
@@ -324,7 +323,7 @@ impl Checker<'_> {
             let ty = if has_vars(&signature.returns) { Type::Unknown } else { returns };
             return Expr { ty, ..Self::unknown(span) };
         }
-        let mut args = Vec::new();
+        let mut args = Vec::with_capacity(slots.len());
         for (arg, value) in signature.args.iter().zip(values) {
             let default = || arg.default.as_ref().and_then(|default| default.expr.clone());
             match value.or_else(default) {

@@ -75,7 +75,7 @@ impl Checker<'_> {
             _ => None,
         };
         let mut ty = Type::Unknown;
-        let mut checked: Vec<Expr> = Vec::new();
+        let mut checked: Vec<Expr> = Vec::with_capacity(items.len());
         for item in items {
             let item = self.expr(item, hint);
             match join(&ty, &item.ty) {
@@ -110,8 +110,8 @@ impl Checker<'_> {
             },
             _ => None,
         };
-        let mut checked: Vec<(String, Expr)> = Vec::new();
-        let mut types = Vec::new();
+        let mut checked: Vec<(String, Expr)> = Vec::with_capacity(fields.len());
+        let mut types = Vec::with_capacity(fields.len());
         let mut names: BTreeSet<&str> = BTreeSet::new();
         for (name, value) in fields {
             let hint = wanted.as_ref().and_then(|record| record.field(&name.text));

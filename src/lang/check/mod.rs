@@ -363,8 +363,7 @@ fn files(
             if !seen.insert((is_dir, path.clone())) {
                 return Ok(());
             }
-            let there =
-                if is_dir { sources.has_dir(&path) } else { sources.read(&path).map(|_| ()) };
+            let there = if is_dir { sources.has_dir(&path) } else { sources.has_file(&path) };
             there.map_err(|err| missing(&path, is_dir, &err, expr.span, sources))
         });
         found.extend(there.err());
