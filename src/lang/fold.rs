@@ -45,6 +45,10 @@ impl Known for Nothing {
 pub(super) fn fold(expr: Expr, known: &mut dyn Known, found: &mut Vec<Diagnostic>) -> Expr {
     // The branch that is not taken may hold what would fail: it is not looked at.
     let expr = match expr.kind {
+        ExprKind::Const(value) => {
+            return Expr { kind: ExprKind::Const(shape(value, &expr.ty)), ..expr };
+        }
+        ExprKind::Local(_) | ExprKind::Stage(_) => return expr,
         ExprKind::If(test, yes, no) => {
             let test = fold(*test, known, found);
             match test.kind {
@@ -105,10 +109,6 @@ pub(super) fn fold(expr: Expr, known: &mut dyn Known, found: &mut Vec<Diagnostic
         | ExprKind::Length(_)
         | ExprKind::Template(..)
         | ExprKind::Builtin(..) => constant(expr, found),
-        ExprKind::Const(_) => {
-            let ty = expr.ty.clone();
-            retyped(expr, &ty)
-        }
         _ => expr,
     }
 }

@@ -4,6 +4,8 @@
 
 use std::collections::BTreeSet;
 
+use smallvec::{SmallVec, smallvec};
+
 use super::program::{Call, Expr, ExprKind, For, Function, Try};
 use super::value::Value;
 
@@ -12,27 +14,27 @@ pub(crate) const MAX_TREE: usize = 512;
 
 impl Expr {
     /// The expressions directly in this one, in the order in which they are evaluated.
-    pub fn children(&self) -> Vec<&Expr> {
+    pub fn children(&self) -> SmallVec<[&Expr; 4]> {
         match &self.kind {
             ExprKind::Const(_) | ExprKind::Param(_) | ExprKind::Local(_) | ExprKind::Stage(_) => {
-                Vec::new()
+                SmallVec::new()
             }
             ExprKind::Field(of, _)
             | ExprKind::Unary(_, of)
             | ExprKind::Source(_, of)
-            | ExprKind::Length(of) => vec![of],
+            | ExprKind::Length(of) => smallvec![&**of],
             ExprKind::Template(template, args) => {
                 std::iter::once(&**template).chain(args.iter().map(|(_, arg)| arg)).collect()
             }
-            ExprKind::Index(a, b) | ExprKind::Binary(_, a, b) => vec![a, b],
+            ExprKind::Index(a, b) | ExprKind::Binary(_, a, b) => smallvec![&**a, &**b],
             ExprKind::List(items) | ExprKind::Text(items) => items.iter().collect(),
             ExprKind::Record(fields) | ExprKind::Builtin(_, fields) => {
                 fields.iter().map(|(_, field)| field).collect()
             }
-            ExprKind::If(test, yes, no) => vec![test, yes, no],
-            ExprKind::Range { from, to, .. } => vec![from, to],
-            ExprKind::Filter(rows, test) => vec![rows, &test.body],
-            ExprKind::Function(function) => vec![&function.body],
+            ExprKind::If(test, yes, no) => smallvec![&**test, &**yes, &**no],
+            ExprKind::Range { from, to, .. } => smallvec![&**from, &**to],
+            ExprKind::Filter(rows, test) => smallvec![&**rows, &test.body],
+            ExprKind::Function(function) => smallvec![&function.body],
             ExprKind::Call(call) => call.args.iter().map(|(_, arg)| arg).collect(),
             ExprKind::For(each) => each
                 .generators

@@ -115,10 +115,14 @@ fn check(world: &mut World, sources: &dyn Sources, found: &mut Vec<Diagnostic>) 
             params = own;
         }
     }
-    let ast = std::mem::take(&mut world.modules[0].ast);
+    let mut ast = std::mem::take(&mut world.modules[0].ast);
     let mut stages = stages(world, &ast, found);
     let outputs = outputs(world, &ast, found);
     let mut tests = tests::tests(world, &ast, found);
+    if world.notes.is_none() {
+        // Nobody will ask what stands where, and what comes next needs the room.
+        ast.items = Vec::new();
+    }
     default_bounds(&params, world, found);
     templates::templates(world, &params, &stages, &tests, sources, found);
     let is_error = |diagnostic: &Diagnostic| diagnostic.severity == Severity::Error;
