@@ -457,7 +457,8 @@ pub(crate) fn empty(pipes: &mut Vec<OwnedFd>) {
 /// Reads once into `chunk`, in place of what is there; `None` when nothing is there yet.
 fn read_some(pipe: &OwnedFd, chunk: &mut Vec<u8>) -> io::Result<Option<usize>> {
     chunk.clear();
-    // Room that nobody needs to clear.
+    // Memory that nothing is read into is not touched: in an init that has just been cloned each page
+    // of it costs.
     chunk.reserve(CHUNK);
     match rustix::io::read(pipe, spare_capacity(chunk)) {
         Ok(count) => Ok(Some(count)),

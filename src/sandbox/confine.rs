@@ -154,7 +154,7 @@ const NAMESPACES: &[i32] = &[
 ];
 
 const BUILDERS: &[i64] =
-    &[libc::SYS_mount, libc::SYS_pivot_root, libc::SYS_umount2, libc::SYS_unshare];
+    &[libc::SYS_mount, libc::SYS_pivot_root, libc::SYS_setns, libc::SYS_umount2, libc::SYS_unshare];
 
 const REFUSED: &[i64] = &[
     libc::SYS_acct,
@@ -202,7 +202,6 @@ const REFUSED: &[i64] = &[
     libc::SYS_quotactl_fd,
     libc::SYS_reboot,
     libc::SYS_request_key,
-    libc::SYS_setns,
     libc::SYS_settimeofday,
     libc::SYS_swapoff,
     libc::SYS_swapon,

@@ -20,6 +20,8 @@ pub enum Defence {
     Landlock,
     /// Its network is its own and empty.
     Network,
+    /// Nothing tells its network from a new one.
+    NewNetwork,
     /// System calls that lead out are refused.
     Filter,
     /// Memory is limited.

@@ -15,9 +15,11 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendFlags, recvmsg, send};
 use rustix::process::{
-    DumpableBehavior, Pid, WaitOptions, getegid, geteuid, getpid, set_dumpable_behavior, waitpid,
+    DumpableBehavior, Pid, WaitOptions, getegid, geteuid, getpid, set_dumpable_behavior, wait,
+    waitpid,
 };
 use rustix::thread::{
     CapabilitiesSecureBits, UnshareFlags, set_capabilities_secure_bits, set_thread_groups,
@@ -26,10 +28,11 @@ use rustix::thread::{
 
 use super::confine::Filters;
 use super::defence::Defence;
-use super::init;
+use super::init::{self, Plan};
 use super::kernel;
+use super::networks::Networks;
 use super::root;
-use super::wire::{self, Failure, Hello, Order, Reply, Setup};
+use super::wire::{self, Failure, Hello, Reply, Setup};
 
 /// The argument that makes the program a helper. Not for people.
 pub const HELPER_ARGUMENT: &str = "__sandbox-helper";
@@ -45,6 +48,8 @@ const NOBODY: u32 = 65534;
 const MAX_DATAGRAM: usize = 64 << 10;
 /// Descriptors that come with an order: a socket and two files of a control group.
 const MAX_DESCRIPTORS: usize = 3;
+/// How often inits that have ended are looked for while nothing is ordered.
+const GLANCE: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
 
 /// Runs the helper until the program that started it closes the socket. Must be called before
 /// the process has a second thread; speaks the private protocol of this version of the program.
@@ -58,7 +63,7 @@ pub fn helper_main() -> ! {
 
 fn serve() -> io::Result<()> {
     if std::env::args_os().nth(2).is_none_or(|arg| arg != KEEP_ARGUMENT) {
-        kernel::close_inherited()?;
+        kernel::close_inherited(3)?;
     }
     let socket = std::io::stdin().as_fd().try_clone_to_owned()?;
     let null = std::fs::File::open("/dev/null")?;
@@ -68,42 +73,97 @@ fn serve() -> io::Result<()> {
     // One for all messages: an init that is cloned meanwhile shares its pages, and writing to them
     // makes the kernel copy each.
     let mut buffer = vec![0; MAX_DATAGRAM];
-    let Some((setup, _)) = receive::<Setup>(&socket, &mut buffer)? else {
+    let Some((words, _)) = receive(&socket, &mut buffer)? else {
         return Ok(());
     };
+    let setup: Setup = wire::parse(words)?;
     let hello = prepare(&setup);
     let filters = match hello {
         Ok(filters) => filters,
         Err(failure) => return tell(&socket, &Hello::Failed(failure)),
     };
     tell(&socket, &Hello::Ready)?;
-    while let Some((order, mut attached)) = receive::<Order>(&socket, &mut buffer)? {
+    let mut inits = Inits::default();
+    // Mostly one order is like the last.
+    let mut known: Option<(Vec<u8>, Plan)> = None;
+    loop {
+        inits.bury_until_spoken_to(&socket)?;
+        let Some((words, mut attached)) = receive(&socket, &mut buffer)? else {
+            return Ok(());
+        };
         if attached.is_empty() {
             continue;
         }
-        let control = UnixStream::from(attached.remove(0));
-        match kernel::clone_process(init::namespaces(&setup.without)) {
-            Ok(Some(_)) => {}
-            Ok(None) => {
+        let mut control = UnixStream::from(attached.remove(0));
+        if known.as_ref().is_none_or(|(last, _)| last != words) {
+            known = Some((words.to_vec(), Plan::of(wire::parse(words)?, &setup, &filters)?));
+        }
+        match inits.clone_one(&setup) {
+            Ok(false) => {}
+            Ok(true) => {
                 drop(socket);
-                init::run(order, control, attached, filters, &setup)
+                if let Some((_, plan)) = known {
+                    init::run(plan, control, attached, &filters, &setup)
+                }
+                return Ok(());
             }
-            Err(err) => {
-                let failure = Failure::new("creating the namespaces of a sandbox", &err);
-                let mut control = control;
-                // When the program has gone away in the meantime there is nobody to tell.
+            // When the program has gone away in the meantime there is nobody to tell.
+            Err(failure) => {
                 let _ = wire::send(&mut control, &Reply::Failed(failure), &[]);
             }
         }
     }
-    Ok(())
+}
+
+/// The inits that live, and the networks that they have.
+#[derive(Default)]
+struct Inits {
+    living: usize,
+    networks: Networks,
+}
+
+impl Inits {
+    /// Clones one. Whether this process is it.
+    fn clone_one(&mut self, setup: &Setup) -> Result<bool, Failure> {
+        let network = match setup.without.contains(&Defence::Network) {
+            true => None,
+            false => Some(self.networks.enter(setup.without.contains(&Defence::NewNetwork))?),
+        };
+        let init = kernel::clone_process(init::NAMESPACES)
+            .map_err(|err| Failure::new("creating the namespaces of a sandbox", &err))?;
+        let Some(init) = init else {
+            return Ok(true);
+        };
+        self.living += 1;
+        if let Some(network) = network {
+            self.networks.lend(network, init);
+        }
+        Ok(false)
+    }
+
+    /// Waits until something can be received. Inits that have ended meanwhile are buried, soon if not
+    /// at once.
+    fn bury_until_spoken_to(&mut self, socket: &OwnedFd) -> io::Result<()> {
+        loop {
+            let mut polled = [PollFd::new(socket, PollFlags::IN)];
+            let patience = (self.living > 0).then_some(&GLANCE);
+            let ready = rustix::io::retry_on_intr(|| poll(&mut polled, patience))?;
+            while let Ok(Some((init, _))) = wait(WaitOptions::NOHANG) {
+                self.living = self.living.saturating_sub(1);
+                self.networks.take_back(init);
+            }
+            if ready > 0 {
+                return Ok(());
+            }
+        }
+    }
 }
 
 /// Waits for a datagram; `None` when the program has closed the socket.
-fn receive<T: serde::de::DeserializeOwned>(
+fn receive<'a>(
     socket: &OwnedFd,
-    buffer: &mut [u8],
-) -> io::Result<Option<(T, Vec<OwnedFd>)>> {
+    buffer: &'a mut [u8],
+) -> io::Result<Option<(&'a [u8], Vec<OwnedFd>)>> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
     let received = rustix::io::retry_on_intr(|| {
@@ -113,13 +173,13 @@ fn receive<T: serde::de::DeserializeOwned>(
     if received.bytes == 0 {
         return Ok(None);
     }
-    let mut attached = Vec::new();
+    let mut attached = Vec::with_capacity(MAX_DESCRIPTORS);
     for message in ancillary.drain() {
         if let RecvAncillaryMessage::ScmRights(fds) = message {
             attached.extend(fds);
         }
     }
-    Ok(Some((wire::parse(&buffer[..received.bytes])?, attached)))
+    Ok(Some((&buffer[..received.bytes], attached)))
 }
 
 fn tell(socket: &OwnedFd, hello: &Hello) -> io::Result<()> {
@@ -136,7 +196,6 @@ fn prepare(setup: &Setup) -> Result<Filters, Failure> {
     if from_root {
         become_nobody().map_err(step("taking an unprivileged identity"))?;
     }
-    kernel::bury_children();
     let filtered = || {
         let filters = Filters::compile()?;
         if !setup.without.contains(&Defence::Filter) {
@@ -199,10 +258,19 @@ fn tell_to_map(mut go: std::io::PipeWriter, mapper: Pid) -> io::Result<bool> {
 }
 
 /// Maps [`INSIDE`] to `uid` and `gid` of the namespace above, for this process's own namespace.
-pub(super) fn map_self(uid: u32, gid: u32) -> io::Result<()> {
+fn map_self(uid: u32, gid: u32) -> io::Result<()> {
     std::fs::write("/proc/self/setgroups", "deny")?;
     std::fs::write("/proc/self/uid_map", format!("{INSIDE} {uid} 1\n"))?;
     std::fs::write("/proc/self/gid_map", format!("{INSIDE} {gid} 1\n"))
+}
+
+/// Maps [`INSIDE`] to the same user and group of the helper's namespace, for a new sandbox's.
+pub(super) fn map_inside() -> io::Result<()> {
+    const MAP: &str = "1000 1000 1\n";
+    const _: () = assert!(INSIDE == 1000, "as the map says");
+    std::fs::write("/proc/self/setgroups", "deny")?;
+    std::fs::write("/proc/self/uid_map", MAP)?;
+    std::fs::write("/proc/self/gid_map", MAP)
 }
 
 /// Becomes the unprivileged user of the namespace, keeping the capabilities over the namespace

@@ -8,6 +8,7 @@
 //! everything in the sandbox.
 
 mod build;
+mod plan;
 mod started;
 mod yard;
 
@@ -30,27 +31,24 @@ use super::command::{self, Ended, Surroundings};
 use super::confine::{self, Filters};
 use super::defence::{Defence, Without};
 use super::jobs::{Attend, Jobs};
+use super::kernel;
+use super::networks::FIRST_DESCRIPTOR;
 use super::processes;
-use super::wire::{self, Item, Job, Order, Reply, Request, Setup, Wanted};
+use super::wire::{self, Item, Job, Reply, Request, Setup, Wanted};
 use super::workspace::{self, Filler};
 use super::{Limits, WORKSPACE, files};
 use build::build;
+pub(super) use plan::Plan;
 use yard::Yard;
 
-/// The namespaces that are a sandbox's own. The one of control groups comes later, when the init
-/// has moved to its group.
-const NAMESPACES: u64 = (libc::CLONE_NEWUSER
+/// The namespaces that a sandbox is cloned into. That of its network comes before, from the helper's
+/// [`Networks`](super::networks::Networks); the one of control groups later, when the init has moved
+/// to its group.
+pub(super) const NAMESPACES: u64 = (libc::CLONE_NEWUSER
     | libc::CLONE_NEWNS
     | libc::CLONE_NEWPID
     | libc::CLONE_NEWIPC
-    | libc::CLONE_NEWUTS
-    | libc::CLONE_NEWNET) as u64;
-
-/// Those of a sandbox with all its defences, or without its own network.
-pub(super) fn namespaces(without: &Without) -> u64 {
-    let shared = if without.contains(&Defence::Network) { libc::CLONE_NEWNET as u64 } else { 0 };
-    NAMESPACES & !shared
-}
+    | libc::CLONE_NEWUTS) as u64;
 
 /// The home of commands: private, writable and, other than the workspace, never taken out, so that
 /// caches and histories do not become part of a result.
@@ -62,23 +60,27 @@ const CLOSE_GLANCE: Duration = Duration::from_millis(20);
 
 /// Becomes the init of a sandbox.
 pub(super) fn run(
-    order: Order,
+    plan: Plan,
     mut control: UnixStream,
     attached: Vec<OwnedFd>,
-    filters: Filters,
+    filters: &Filters,
     setup: &Setup,
 ) -> ! {
     // The helper's loop must not go on in its clone, whatever happens here.
     let life = std::panic::AssertUnwindSafe(move || {
-        let built = build(&order, attached, filters, setup);
+        // The networks of others.
+        kernel::close_inherited(FIRST_DESCRIPTOR)?;
+        let limits = plan.limits();
+        let built = build(plan, attached, filters, setup);
         let (around, senses) = match built {
             Ok(built) => built,
             Err(failure) => return wire::send(&mut control, &Reply::Failed(failure), &[]),
         };
-        announce(&control)?;
         let output = File::from(OwnedFd::from(control.try_clone()?));
         let control = Line { input: File::from(OwnedFd::from(control)), output, hand: None };
-        Init::new(control, order.limits, around, senses).serve()
+        let mut init = Init::new(control, limits, around, senses);
+        init.untold = true;
+        init.serve()
     });
     let ended = std::panic::catch_unwind(life);
     std::process::exit(i32::from(!matches!(ended, Ok(Ok(())))))
@@ -131,7 +133,7 @@ pub(super) struct Line {
 }
 
 /// Tells the program that the sandbox stands, and hands it the means to kill it.
-fn announce(control: &UnixStream) -> io::Result<()> {
+fn announce(control: &File) -> io::Result<()> {
     let pidfd = pidfd_open(getpid(), PidfdFlags::empty())?;
     hand_over(control, &Reply::Ready, pidfd.as_fd())
 }
@@ -155,6 +157,9 @@ pub(super) struct Init {
     senses: Senses,
     filler: Option<Filler>,
     misfit: Option<String>,
+    /// The program still has to be told that the sandbox stands: that is the answer to the first
+    /// workspace.
+    untold: bool,
     /// Output that processes in the background still write to, and nobody reads any more.
     lingering: Vec<OwnedFd>,
     /// Commands that go on while others run.
@@ -164,8 +169,9 @@ pub(super) struct Init {
 impl Init {
     /// An init that has built its sandbox.
     pub(super) fn new(control: Line, limits: Limits, around: Surroundings, senses: Senses) -> Init {
-        let (filler, misfit, lingering, jobs) = (None, None, Vec::new(), Jobs::default());
-        Init { control, limits, around, senses, filler, misfit, lingering, jobs }
+        let (filler, misfit, untold) = (None, None, false);
+        let (lingering, jobs) = (Vec::new(), Jobs::default());
+        Init { control, limits, around, senses, filler, misfit, untold, lingering, jobs }
     }
 
     /// Listens for commands. Whoever holds the socket accepts in this network namespace, wherever it
@@ -305,6 +311,7 @@ impl Init {
         self.filler = None;
         self.senses.files = processes::held_by_files(&[WORKSPACE, "/tmp"]);
         match settled {
+            Ok(()) if std::mem::take(&mut self.untold) => announce(&self.control.output),
             Ok(()) => self.say(&Reply::Done),
             Err(why) => self.say(&Reply::Misfit(why)),
         }

@@ -31,11 +31,11 @@ pub(crate) fn unshare(flags: UnshareFlags) -> io::Result<()> {
     unsafe { rustix::thread::unshare_unsafe(flags) }.map_err(io::Error::from)
 }
 
-/// Closes every descriptor from 3 on: what the program that started us happened to leave open.
+/// Closes every descriptor from `first` on that this process inherited, and has no use for.
 #[expect(unsafe_code, reason = "rustix has no close_range")]
-pub(crate) fn close_inherited() -> io::Result<()> {
-    // SAFETY: called first thing, when nothing in this process owns a descriptor above 2.
-    let done = unsafe { libc::syscall(libc::SYS_close_range, 3u32, u32::MAX, 0u32) };
+pub(crate) fn close_inherited(first: u32) -> io::Result<()> {
+    // SAFETY: called first thing in a process, when nothing that it uses owns such a descriptor.
+    let done = unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, 0u32) };
     if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
@@ -49,20 +49,12 @@ pub(crate) fn release_free_memory() {
     }
 }
 
-/// Lets the kernel bury the children of this process, so that none becomes a zombie.
-#[expect(unsafe_code, reason = "rustix does not set signal dispositions")]
-pub(crate) fn bury_children() {
-    // SAFETY: ignoring a signal installs no handler.
-    unsafe { libc::signal(libc::SIGCHLD, libc::SIG_IGN) };
-}
-
 /// A descriptor that becomes readable when a child ends. Read it to arm it again.
 #[expect(unsafe_code, reason = "rustix has no signalfd and no signal masks")]
 pub(crate) fn child_events() -> io::Result<OwnedFd> {
     // SAFETY: the set is initialised by sigemptyset before it is used, and a descriptor that
     // signalfd returns belongs to nobody else.
     unsafe {
-        libc::signal(libc::SIGCHLD, libc::SIG_DFL);
         let mut set: libc::sigset_t = std::mem::zeroed();
         libc::sigemptyset(&mut set);
         libc::sigaddset(&mut set, libc::SIGCHLD);

@@ -3,6 +3,7 @@
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
@@ -14,9 +15,9 @@ use rustix::net::{
     AddressFamily, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags,
     SocketType, sendmsg, socketpair,
 };
-use tokio::net::UnixStream;
 
 use super::cgroup::{Cgroup, Cgroups};
+use super::control::Control;
 use super::defence::{Defence, Without};
 use super::helper::{HELPER_ARGUMENT, KEEP_ARGUMENT};
 use super::probe::explain;
@@ -105,10 +106,8 @@ impl Helper {
         &self,
         limits: &Limits,
         cgroup: Option<&Cgroup>,
-    ) -> Result<UnixStream, SandboxError> {
-        let (ours, theirs) =
-            std::os::unix::net::UnixStream::pair().map_err(broken("making a socket"))?;
-        ours.set_nonblocking(true).map_err(broken("making a socket"))?;
+    ) -> Result<Control, SandboxError> {
+        let (ours, theirs) = UnixStream::pair().map_err(broken("making a socket"))?;
         let order = Order { limits: limits.clone(), counted: cgroup.is_some(), env: Vec::new() };
         let bytes =
             serde_json::to_vec(&order).map_err(|err| SandboxError::Broken(err.to_string()))?;
@@ -125,7 +124,7 @@ impl Helper {
                 err => return Err(broken("ordering it from the helper")(err.into())),
             }
         }
-        UnixStream::from_std(ours).map_err(broken("making a socket"))
+        Control::new(ours).map_err(broken("making a socket"))
     }
 
     fn send(&self, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> Result<(), Errno> {

@@ -8,7 +8,7 @@
 //!
 //! ```text
 //! claw ── starts once ──> helper: one thread, own user and mount namespace, the read-only root
-//!   │                       │ clones, for every sandbox, into seven new namespaces
+//!   │                       │ clones, for every sandbox, into six new namespaces and a network
 //!   └── socket ───────────> init (pid 1): private workspace, /tmp, /proc; no capabilities
 //!                             └── commands
 //! ```
@@ -22,6 +22,7 @@ mod background;
 mod cgroup;
 mod command;
 mod confine;
+mod control;
 mod defence;
 mod docker;
 mod errno;
@@ -33,6 +34,7 @@ mod kernel;
 mod landlock;
 mod launch;
 mod local;
+mod networks;
 mod probe;
 mod process;
 mod processes;

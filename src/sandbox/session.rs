@@ -1,22 +1,19 @@
 //! One sandbox of the `process` backend, as the program sees it: the conversation with its init, and
 //! the means to kill it.
 
-use std::io::{self, IoSliceMut};
-use std::mem::MaybeUninit;
+use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
-use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 use rustix::process::{Signal, pidfd_send_signal};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
-use tokio::net::UnixStream;
 
 use super::cgroup::Cgroup;
+use super::control::Control;
 use super::launch::Helper;
-use super::talk::{Line, PATIENCE, Talk};
-use super::wire::{self, Reply};
+use super::talk::{PATIENCE, Talk};
 use super::{Background, Closed, Command, FileError, Limits, Outcome, Sandbox, SandboxError};
 use crate::store::{Objects, Tree};
 
@@ -40,7 +37,7 @@ impl Drop for ProcessSandbox {
 impl ProcessSandbox {
     /// Waits until the ordered sandbox stands, with `tree` in it.
     pub(super) async fn begin(
-        control: UnixStream,
+        control: Control,
         limits: Limits,
         tree: &Tree,
         objects: &dyn Objects,
@@ -51,15 +48,13 @@ impl ProcessSandbox {
         let mut talk = Talk::new(Box::new(control), limits, tree);
         // The workspace waits in the socket until the sandbox stands: one wait instead of two. When
         // there will be none, sending it fails; why is what the init has said.
-        let sent = talk.send_workspace(tree, objects).await;
-        let init = talk.stands().await?;
-        let mut sandbox = ProcessSandbox { talk, init, memory, cgroup, _helper: helper };
-        let filled = match sent {
-            Ok(()) => sandbox.talk.settled().await,
-            Err(err) => Err(err),
+        let stands = match talk.send_workspace(tree, objects).await {
+            Err(err @ SandboxError::Workspace(_)) => Err(err),
+            Err(lost) => talk.stands().await.and(Err(lost)),
+            Ok(()) => talk.stands().await,
         };
-        sandbox.explained(filled)?;
-        Ok(sandbox)
+        let init = stands.map_err(|err| why(err, cgroup.as_ref(), memory))?;
+        Ok(ProcessSandbox { talk, init, memory, cgroup, _helper: helper })
     }
 
     /// When an init has gone, memory is the likeliest reason.
@@ -75,15 +70,7 @@ impl ProcessSandbox {
     }
 
     fn why(&self, err: SandboxError) -> SandboxError {
-        let kills = self.cgroup.as_ref().map_or(0, Cgroup::kills);
-        match err {
-            SandboxError::Broken(what) if kills > 0 => SandboxError::Broken(format!(
-                "{what}; {kills} of its processes were killed at the memory limit of {} bytes, \
-                 which files in the workspace and in /tmp count towards",
-                self.memory
-            )),
-            err => err,
-        }
+        why(err, self.cgroup.as_ref(), self.memory)
     }
 
     async fn close(mut self, objects: &dyn Objects) -> Result<Closed, SandboxError> {
@@ -150,41 +137,22 @@ impl Sandbox for ProcessSandbox {
     }
 }
 
+/// What broke, and that memory did it where it did.
+fn why(err: SandboxError, cgroup: Option<&Cgroup>, memory: u64) -> SandboxError {
+    let kills = cgroup.map_or(0, Cgroup::kills);
+    match err {
+        SandboxError::Broken(what) if kills > 0 => SandboxError::Broken(format!(
+            "{what}; {kills} of its processes were killed at the memory limit of {memory} bytes, \
+             which files in the workspace and in /tmp count towards"
+        )),
+        err => err,
+    }
+}
+
 /// Waits until the process of a pidfd has ended.
 #[expect(unsafe_code, reason = "tokio takes the word of the caller that a descriptor stays open")]
 async fn end_of(pidfd: &OwnedFd) -> io::Result<()> {
     // SAFETY: the descriptor is borrowed for as long as the registration lives.
     let registered = unsafe { AsyncFd::register_with_interest(pidfd.as_fd(), Interest::READABLE) };
     registered?.readable().await.map(|_| ())
-}
-
-impl Line for UnixStream {
-    fn receive_with(&mut self) -> BoxFuture<'_, io::Result<(Reply, Option<OwnedFd>)>> {
-        Box::pin(receive_with(self))
-    }
-}
-
-/// Waits for a reply without a payload, and takes the descriptor that is attached to it.
-pub(super) async fn receive_with(control: &UnixStream) -> io::Result<(Reply, Option<OwnedFd>)> {
-    let mut bytes = vec![0; 4096];
-    let mut attached = None;
-    let read = control.async_io(Interest::READABLE, || {
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-        let mut ancillary = RecvAncillaryBuffer::new(&mut space);
-        let mut slices = [IoSliceMut::new(&mut bytes)];
-        let received = recvmsg(control, &mut slices, &mut ancillary, RecvFlags::CMSG_CLOEXEC)?;
-        for message in ancillary.drain() {
-            if let RecvAncillaryMessage::ScmRights(fds) = message {
-                attached = fds.last().or(attached.take());
-            }
-        }
-        Ok(received.bytes)
-    });
-    let length = read.await?;
-    let words = &bytes[..length];
-    let Some((prefix, json)) = words.split_first_chunk::<{ wire::PREFIX }>() else {
-        return Err(io::ErrorKind::UnexpectedEof.into());
-    };
-    wire::lengths(prefix)?;
-    Ok((wire::parse(json)?, attached))
 }

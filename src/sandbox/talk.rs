@@ -13,11 +13,11 @@ use futures::future::BoxFuture;
 use rustix::io::Errno;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, Interest};
 use tokio::net::UnixStream;
 
+use super::control::{receive_with, word};
 use super::probe::explain;
-use super::session::receive_with;
 use super::wire::{self, Failure, Item, Job, Reply, Request, Wanted};
 use super::workspace::{items, verify};
 use super::{
@@ -74,17 +74,24 @@ impl Talk {
         within(PATIENCE, talk).await
     }
 
-    /// Waits for the first word over a line that carries descriptors: that the sandbox stands, and
-    /// the means to kill it.
+    /// Waits for the first word over a line that carries descriptors: that the sandbox stands with
+    /// the workspace that was sent in it, and the means to kill it.
     pub(super) async fn stands(&mut self) -> Result<OwnedFd, SandboxError> {
         let first = async {
             match self.control.receive_with().await? {
-                (Reply::Ready, Some(pidfd)) => Ok(pidfd),
                 (Reply::Failed(failure), _) => Err(io::Error::other(Refusal(failure))),
-                _ => Err(io::Error::other("an init without a pidfd")),
+                word => Ok(word),
             }
         };
-        within(PATIENCE, first).await
+        match within(PATIENCE, first).await? {
+            (Reply::Ready, Some(pidfd)) => {
+                self.busy = false;
+                Ok(pidfd)
+            }
+            (Reply::Misfit(what), _) => Err(SandboxError::Workspace(what)),
+            (Reply::Broken(what), _) => Err(SandboxError::Broken(what)),
+            (reply, _) => Err(unexpected(&reply)),
+        }
     }
 
     /// Puts the workspace in.
@@ -98,7 +105,7 @@ impl Talk {
     }
 
     /// Sends the workspace, without waiting for an answer: an init may still be building when it
-    /// comes. [`Talk::settled`] is next.
+    /// comes. [`Talk::settled`] is next, or [`Talk::stands`].
     pub(super) async fn send_workspace(
         &mut self,
         tree: &Tree,
@@ -134,7 +141,7 @@ impl Talk {
     }
 
     /// Waits until the workspace that was sent is in.
-    pub(super) async fn settled(&mut self) -> Result<(), SandboxError> {
+    async fn settled(&mut self) -> Result<(), SandboxError> {
         let (reply, _) = within(PATIENCE, receive::<Reply>(&mut self.control)).await?;
         self.busy = false;
         match reply {
@@ -221,7 +228,10 @@ impl Talk {
                 return control.receive_with().await;
             };
             match receive::<Reply>(control).await?.0 {
-                Reply::Done => receive_with(hand).await,
+                Reply::Done => {
+                    let come = hand.async_io(Interest::READABLE, || receive_with(hand)).await;
+                    come.and_then(word)
+                }
                 reply => Ok((reply, None)),
             }
         };

@@ -147,7 +147,8 @@ pub(crate) struct Job {
 /// What an init answers.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Reply {
-    /// The sandbox stands; attached is a pidfd of its init.
+    /// The sandbox stands, with its workspace in it; attached is a pidfd of its init. In a container,
+    /// whose line carries none, it stands and the workspace is next.
     Ready,
     /// It could not be made.
     Failed(Failure),

@@ -12,6 +12,72 @@ use super::{unharmed, without};
 
 const CANARY: &str = "c4n4ry-52b1e0";
 
+/// The name of a new sandbox's network, and what can be read of its use.
+async fn network(backend: &dyn Backend) -> (String, String) {
+    let (mut sandbox, objects) = open(backend, &[]).await;
+    let files = "/proc/net/dev /proc/net/snmp /proc/net/netstat /proc/net/tcp /proc/net/unix";
+    let (exit, said) = sh(&mut sandbox, &format!("readlink /proc/self/ns/net; cat {files}")).await;
+    assert_eq!(exit, Exit::Code(0), "{said}");
+    sandbox.close(&objects).await.expect("closes");
+    let (name, traces) = said.split_once('\n').expect("two things");
+    (name.to_string(), traces.to_string())
+}
+
+/// Uses of a network: a conversation, words to nobody, an attempt that sends nothing.
+const USES: &[&str] = &[
+    "import socket\ns = socket.create_server(('127.0.0.1', 8080))\n\
+     socket.create_connection(('127.0.0.1', 8080)).sendall(b'hi')\nprint(s.accept()[0].recv(9))",
+    "import socket\nu = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)\n\
+     u.sendto(b'x', ('127.0.0.1', 9))",
+    "import socket\ntry: socket.create_connection(('192.0.2.1', 9), 5)\nexcept OSError: pass",
+];
+
+async fn used(backend: &dyn Backend, how: &str) {
+    let (mut sandbox, objects) = open(backend, &[]).await;
+    let ran = sandbox.exec(&python(how)).await.expect("the sandbox works");
+    assert_eq!(told(ran).0, Exit::Code(0), "{how}");
+    sandbox.close(&objects).await.expect("closes");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_earlier_sandbox_did_with_its_network_is_not_seen() {
+    if !allowed() {
+        return;
+    }
+    let backend = ProcessBackend::new(HELPER);
+    let (mut last, new) = network(&backend).await;
+    assert_eq!(network(&backend).await, (last.clone(), new.clone()), "unused, it is used again");
+    for how in USES {
+        used(&backend, how).await;
+        let (name, traces) = network(&backend).await;
+        assert!(name != last, "{how}");
+        assert_eq!(traces, new, "{how}");
+        last = name;
+    }
+    // What the program listens to there stays open after the sandbox.
+    let (mut sandbox, objects) = open(&backend, &[]).await;
+    let _listener = sandbox.listen(7411).await.expect("it listens");
+    sandbox.close(&objects).await.expect("closes");
+    let (name, traces) = network(&backend).await;
+    assert!(name != last);
+    assert_eq!(traces, new);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_is_seen_where_nobody_looks_at_a_network_first() {
+    if !allowed() {
+        return;
+    }
+    let backend = ProcessBackend::new(HELPER).without(Defence::NewNetwork);
+    let (name, new) = network(&backend).await;
+    for how in USES {
+        used(&backend, how).await;
+        let (same, traces) = network(&backend).await;
+        assert_eq!(same, name);
+        assert_ne!(traces, new, "{how}");
+    }
+}
+
 /// A file that anybody on this machine may read, and its path.
 fn secret() -> (tempfile::TempDir, PathBuf) {
     let folder = tempfile::tempdir_in("/var/tmp").expect("a directory");

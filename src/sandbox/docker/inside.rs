@@ -38,7 +38,7 @@ pub fn container_main() -> ! {
 }
 
 fn live() -> io::Result<()> {
-    kernel::close_inherited()?;
+    kernel::close_inherited(3)?;
     let third = Surroundings::hold_third()?;
     let line = Line {
         input: taken(io::stdin().as_fd())?,
