@@ -191,6 +191,7 @@ fn tell(socket: &OwnedFd, hello: &Hello) -> io::Result<()> {
 /// Makes the helper ready to clone sandboxes.
 fn prepare(setup: &Setup) -> Result<Filters, Failure> {
     let step = |name: &'static str| move |err: io::Error| Failure::new(name, &err);
+    kernel::keep_dead_children();
     let from_root = own_namespaces()?;
     root::build(setup)?;
     if from_root {

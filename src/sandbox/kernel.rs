@@ -49,9 +49,18 @@ pub(crate) fn release_free_memory() {
     }
 }
 
+/// Lets children of this process wait to be buried by it, even where the program was started by one
+/// that does not care for its own.
+#[expect(unsafe_code, reason = "rustix does not set signal dispositions")]
+pub(crate) fn keep_dead_children() {
+    // SAFETY: the default disposition is no handler.
+    unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
+}
+
 /// A descriptor that becomes readable when a child ends. Read it to arm it again.
 #[expect(unsafe_code, reason = "rustix has no signalfd and no signal masks")]
 pub(crate) fn child_events() -> io::Result<OwnedFd> {
+    keep_dead_children();
     // SAFETY: the set is initialised by sigemptyset before it is used, and a descriptor that
     // signalfd returns belongs to nobody else.
     unsafe {
