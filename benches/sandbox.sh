@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# What a sandbox costs to make, run `true` in, and remove, beside bubblewrap, Docker and a plain exec
-# of the same: wall time, processor time of everybody involved, memory of each while many are open.
+# What a sandbox costs to make, run `true` in, and remove, beside bubblewrap, Docker, bare namespaces
+# (`unshare`) and a plain exec of the same: wall time, processor time of everybody involved, memory of each while many are open.
 #
 #   benches/sandbox.sh [--no-docker]
 #

@@ -47,6 +47,10 @@ const BWRAP: &[&str] = &[
     "--die-with-parent",
 ];
 
+/// The same namespaces with nothing in them: about what the kernel alone takes for new ones.
+const UNSHARE: &[&str] =
+    &["unshare", "--user", "--mount", "--pid", "--ipc", "--uts", "--net", "--cgroup", "--fork"];
+
 /// Something that is alive for as long as it is held.
 struct Held {
     _sandbox: Option<Box<dyn Sandbox>>,
@@ -333,6 +337,7 @@ fn ways() -> Vec<Box<dyn Way>> {
         ways.push(Box::new(Ours::new("sandbox(\"process\")", backend, 100, 100)));
     }
     ways.push(Box::new(Other::new("plain exec", &[], 100, 100)));
+    ways.push(Box::new(Other::new("unshare", UNSHARE, 100, 100)));
     ways.push(Box::new(Other::new("bwrap", BWRAP, 100, 100)));
     if let Some(backend) = docker() {
         ways.push(Box::new(Ours::new("sandbox(\"docker\")", backend, 3, 5)));
