@@ -9,9 +9,8 @@
 # `local` sandbox, in the same run, and the ratio is printed.
 #
 # Told, a line of JSON a program: how long it took beside the bound that the latency sets; processor
-# time a step (own: the program; others: its helper, sandboxes and the commands in them, as far as
-# they were seen alive); the peak of memory of the whole tree (shared pages divided); processes,
-# descriptors and threads of the program.
+# time a step (own: the program; others: its helper, sandboxes and the commands in them); the peak of
+# memory of the whole tree (shared pages divided); processes, descriptors and threads of the program.
 set -eu
 claw=$(realpath "${1:-target/release/claw}")
 python=${2:-}

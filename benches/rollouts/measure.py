@@ -20,22 +20,26 @@ def count():
         return json.load(answer)
 
 
+def stat(pid):
+    """The parent of a process, and the processor seconds that it alone has used."""
+    with open(f"/proc/{pid}/stat") as file:
+        fields = file.read().rsplit(")", 1)[1].split()
+    return int(fields[1]), (int(fields[11]) + int(fields[12])) / TICK
+
+
 def tree(root):
-    """The processes below and with `root`: processor seconds by number."""
-    parents, spent = {}, {}
+    """The processes below and with `root`."""
+    parents = {}
     for pid in filter(str.isdigit, os.listdir("/proc")):
         try:
-            with open(f"/proc/{pid}/stat") as file:
-                fields = file.read().rsplit(")", 1)[1].split()
+            parents[int(pid)] = stat(pid)[0]
         except OSError:
             continue
-        parents[int(pid)] = int(fields[1])
-        spent[int(pid)] = (int(fields[11]) + int(fields[12])) / TICK
     mine = {root}
     while True:
         more = {pid for pid, parent in parents.items() if parent in mine} - mine
         if not more:
-            return {pid: spent[pid] for pid in mine if pid in spent}
+            return mine
         mine |= more
 
 
@@ -67,26 +71,28 @@ count()
 before = available()
 began = time.monotonic()
 process = subprocess.Popen(sys.argv[7:])
-seen, peak = {}, {"memory": 0.0, "own": 0.0, "processes": 0, "fds": 0, "threads": 0, "system": 0.0}
+peak = {"memory": 0.0, "own": 0.0, "processes": 0, "fds": 0, "threads": 0, "system": 0.0}
 over = threading.Event()
 
 
 def watch():
     while not over.wait(1.0):
-        spent = tree(process.pid)
-        for pid, seconds in spent.items():
-            seen[pid] = max(seen.get(pid, 0.0), seconds)
+        alive = tree(process.pid)
         fds, threads = descriptors(process.pid)
-        for what, value in (("memory", memory(spent)), ("own", memory([process.pid])),
-                            ("processes", len(spent)), ("fds", fds), ("threads", threads),
+        for what, value in (("memory", memory(alive)), ("own", memory([process.pid])),
+                            ("processes", len(alive)), ("fds", fds), ("threads", threads),
                             ("system", before - available())):
             peak[what] = max(peak[what], value)
 
 
 watcher = threading.Thread(target=watch)
 watcher.start()
-_, status, usage = os.wait4(process.pid, 0)
+os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
 took = time.monotonic() - began
+own = stat(process.pid)[1]
+# With all that it and its helpers have waited for.
+_, status, usage = os.wait4(process.pid, 0)
+others = usage.ru_utime + usage.ru_stime - own
 over.set()
 watcher.join()
 server = count()
@@ -94,14 +100,13 @@ server = count()
 # steps than tools to call: an agent's own limit ends it.
 steps = server["answers"]
 bound = -(-steps // in_flight) * float(latency)
-own = usage.ru_utime + usage.ru_stime
 print(json.dumps({
     "name": name, "status": os.waitstatus_to_exitcode(status), "rollouts": rollouts,
     "answers": server["answers"], "waited_for_at_once": server["most"], "seconds": round(took, 2),
     "bound_seconds": bound, "share_of_bound": round(bound / took, 3),
     "steps_per_second": round(steps / took, 1),
     "own_cpu_ms_per_step": round(1000 * own / steps, 3),
-    "others_cpu_ms_per_step": round(1000 * sum(s for p, s in seen.items() if p != process.pid) / steps, 3),
+    "others_cpu_ms_per_step": round(1000 * others / steps, 3),
     "peak_mib": round(peak["memory"]), "peak_own_mib": round(peak["own"]),
     "peak_system_mib": round(peak["system"]), "processes": peak["processes"],
     "descriptors": peak["fds"], "threads": peak["threads"],
