@@ -116,6 +116,36 @@ fn what_is_put_is_there_at_once_and_after_reopening() {
 }
 
 #[test]
+fn sizes_are_those_of_what_was_put_wherever_it_is() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = Store::open(folder.path(), "test").expect("a store");
+    let all: Vec<Vec<u8>> = [0, 5, 10_000, 5 << 20].map(|length| vec![7u8; length]).into();
+    let digests = store.put_all(all.clone()).expect("put");
+    let told = |store: &Store| -> Vec<u64> {
+        digests.iter().map(|digest| store.size(digest).expect("a size")).collect()
+    };
+    let right: Vec<u64> = all.iter().map(|bytes| bytes.len() as u64).collect();
+    assert_eq!(told(&store), right, "on its way");
+    store.sync().expect("synced");
+    assert_eq!(told(&store), right, "in a pack");
+    drop(store);
+    let store = Store::open(folder.path(), "test").expect("a store");
+    assert_eq!(told(&store), right, "after reopening");
+    assert!(matches!(store.size(&Digest::of(b"other")), Err(StoreError::Missing(_))));
+    // A header that does not name it is met like any damage.
+    drop(store);
+    let pack = folder.path().join("packs/00000001.pack");
+    let mut bytes = std::fs::read(&pack).expect("read");
+    let name = digests[1].0;
+    let at = bytes.windows(32).position(|window| window == name).expect("its name");
+    bytes[at] ^= 1;
+    std::fs::write(&pack, bytes).expect("written");
+    let store = Store::open(folder.path(), "test").expect("a store");
+    assert!(store.size(&digests[1]).is_err());
+    assert!(store.found_damage());
+}
+
+#[test]
 fn the_first_receipt_stays() {
     let folder = tempfile::tempdir().expect("a folder");
     let store = Store::open(folder.path(), "test").expect("a store");

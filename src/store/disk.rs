@@ -67,6 +67,7 @@ struct Failed {
 }
 
 /// What was brought and is not in the index yet.
+#[derive(Clone)]
 enum Waiting<T> {
     /// It is on its way to the pack.
     Here(T),
@@ -212,17 +213,9 @@ impl Store {
 
     /// An object, verified, with nothing done about one that is bad.
     fn read(&self, digest: &Digest) -> Result<Arc<[u8]>, StoreError> {
-        let waiting = match lock(&self.shared.objects).get(digest) {
-            Some(Waiting::Here(bytes)) => return Ok(bytes.clone()),
-            Some(Waiting::At(place)) => Some(*place),
-            None => None,
-        };
-        let place = match waiting {
-            Some(place) => Some(place),
-            None => self.shared.index.object(digest)?,
-        };
-        match place {
-            Some(place) => {
+        match self.shared.find(digest)? {
+            Some(Waiting::Here(bytes)) => Ok(bytes),
+            Some(Waiting::At(place)) => {
                 let file = self.shared.pack(place.pack, digest)?;
                 Ok(pack::read(&file, place, digest)?.into())
             }
@@ -232,17 +225,11 @@ impl Store {
 
     /// The length of an object that is there, as its header or the file system tells it.
     fn length(&self, digest: &Digest) -> Result<u64, StoreError> {
-        let waiting = match lock(&self.shared.objects).get(digest) {
-            Some(Waiting::Here(bytes)) => return Ok(bytes.len() as u64),
-            Some(Waiting::At(place)) => Some(*place),
-            None => None,
-        };
-        let place = match waiting {
-            Some(place) => Some(place),
-            None => self.shared.index.object(digest)?,
-        };
-        match place {
-            Some(place) => pack::length(&*self.shared.pack(place.pack, digest)?, place, digest),
+        match self.shared.find(digest)? {
+            Some(Waiting::Here(bytes)) => Ok(bytes.len() as u64),
+            Some(Waiting::At(place)) => {
+                pack::length(&*self.shared.pack(place.pack, digest)?, place, digest)
+            }
             None => {
                 let path = large_path(&self.shared.folder, digest);
                 let there = std::fs::metadata(&path).map_err(|_| StoreError::Missing(*digest))?;
@@ -417,18 +404,21 @@ impl Shared {
         }
     }
 
+    /// An object that is on its way, or where in a pack it should be; none when it is in no pack.
+    fn find(&self, digest: &Digest) -> Result<Option<Waiting<Arc<[u8]>>>, StoreError> {
+        if let Some(waiting) = lock(&self.objects).get(digest) {
+            return Ok(Some(waiting.clone()));
+        }
+        Ok(self.index.object(digest)?.map(Waiting::At))
+    }
+
     /// Whether an object is on its way or in a pack that is there.
     fn knows(&self, digest: &Digest) -> Result<bool, StoreError> {
-        let waiting = match lock(&self.objects).get(digest) {
-            Some(Waiting::Here(_)) => return Ok(true),
-            Some(Waiting::At(place)) => Some(*place),
-            None => None,
-        };
-        let place = match waiting {
-            Some(place) => Some(place),
-            None => self.index.object(digest)?,
-        };
-        Ok(place.is_some_and(|place| self.pack(place.pack, digest).is_ok()))
+        Ok(match self.find(digest)? {
+            Some(Waiting::Here(_)) => true,
+            Some(Waiting::At(place)) => self.pack(place.pack, digest).is_ok(),
+            None => false,
+        })
     }
 
     /// A pack, for reading the record of that name in it.

@@ -36,7 +36,7 @@ pub(super) async fn run(
     };
     let mut group = Group::of(begun.main)?;
     let mut heard = Heard::of(around.output);
-    // The group, and with it the descriptor, lives longer.
+    // A copy: the group keeps its own.
     let end = told(group.events().try_clone_to_owned()?)?;
     let mut output = Some(told(begun.output)?);
     let mut report = begun.report.map(told).transpose()?;
