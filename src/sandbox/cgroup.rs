@@ -5,12 +5,18 @@
 //! controller, which root has. Version 2 keeps processes and sub-groups apart, so the nearest
 //! group above ours is used that hands memory down and that we may write to: a user session or a
 //! service with `Delegate=yes` has one. Where there is none, the sandbox's init watches instead.
+//!
+//! To make a group and to remove it takes the kernel longer than to count in it. So one whose
+//! sandbox is gone waits for the next with the same limits, which gets it if no process is left in
+//! it, next to nothing is still counted there, and the kernel never killed anybody in it.
 
+use std::collections::VecDeque;
 use std::fs::{File, OpenOptions};
 use std::io;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustix::process::{Pid, test_kill_process};
 
@@ -20,11 +26,20 @@ use super::{Limits, confine};
 const NAME: &str = "claw-";
 /// What an init itself needs on top of what its commands may hold.
 const OVERHEAD: u64 = 16 << 20;
+/// What may still be counted in a group that is used again: the kernel counts ahead, up to some
+/// hundred kilobytes a processor.
+const RESIDUE: u64 = 4 << 20;
+/// Groups that wait for the next sandbox.
+const MAX_WAITING: usize = 32;
+/// How many of them are looked at before a new one is made.
+const GLANCES: usize = 3;
 
 /// The place where groups are made.
 pub(crate) struct Cgroups {
     base: PathBuf,
     version: Version,
+    /// Groups without a sandbox, the one that has waited longest in front.
+    waiting: Mutex<VecDeque<Group>>,
     /// Groups whose last process had not quite gone when they were to be removed.
     left: Mutex<Vec<PathBuf>>,
 }
@@ -55,13 +70,82 @@ impl Cgroups {
             ),
             None => return Err("no control group of this machine counts memory".to_string()),
         };
-        let found = Cgroups { base, version, left: Mutex::new(Vec::new()) };
+        let found = Cgroups { base, version, waiting: Mutex::default(), left: Mutex::default() };
         found.remove_stale();
-        let trial = Arc::new(found);
-        if let Err(err) = Cgroup::make(&trial, 64 << 20, 16) {
-            return Err(format!("{} is not ours to use: {err}", trial.base.display()));
+        match found.make(Bounds { memory: 64 << 20, processes: 16 }) {
+            Ok(trial) => found.remove(trial.path),
+            Err(err) => return Err(format!("{} is not ours to use: {err}", found.base.display())),
         }
-        Arc::into_inner(trial).ok_or_else(|| "the trial group is still there".to_string())
+        Ok(found)
+    }
+
+    /// A group with these bounds: one that waits, or a new one.
+    fn take(&self, bounds: Bounds) -> io::Result<Group> {
+        for _ in 0..GLANCES {
+            let group = {
+                let mut waiting = lock(&self.waiting);
+                let fits = waiting.iter().position(|group| group.bounds == bounds);
+                fits.and_then(|at| waiting.remove(at))
+            };
+            let Some(group) = group else { break };
+            match self.state(&group) {
+                State::Ready => return Ok(group),
+                State::Dying => lock(&self.waiting).push_back(group),
+                State::Marked => self.remove(group.path),
+            }
+        }
+        self.make(bounds)
+    }
+
+    /// Takes a group back whose processes are killed.
+    fn give_back(&self, group: Group) {
+        let mut waiting = lock(&self.waiting);
+        waiting.push_back(group);
+        let first = (waiting.len() > MAX_WAITING).then(|| waiting.pop_front()).flatten();
+        drop(waiting);
+        if let Some(first) = first {
+            self.remove(first.path);
+        }
+    }
+
+    /// What a sandbox left of the group that it had.
+    fn state(&self, group: &Group) -> State {
+        let read = |name: &str| std::fs::read_to_string(group.path.join(name));
+        let counted = match self.version {
+            Version::One => "memory.usage_in_bytes",
+            Version::Two => "memory.current",
+        };
+        let counted = read(counted).ok().and_then(|text| text.trim().parse::<u64>().ok());
+        if !read("cgroup.procs").is_ok_and(|processes| processes.is_empty()) {
+            State::Dying
+        } else if counted.is_some_and(|bytes| bytes <= RESIDUE) && group.kills() == Some(0) {
+            State::Ready
+        } else {
+            State::Marked
+        }
+    }
+
+    fn make(&self, bounds: Bounds) -> io::Result<Group> {
+        // Of the whole process: several backends may make groups in one place.
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let path = self.base.join(format!("{NAME}{}-{number}", std::process::id()));
+        match std::fs::create_dir(&path) {
+            // Of an earlier process with our number, and so a stale one.
+            Err(err) if err.kind() == io::ErrorKind::AlreadyExists => {}
+            other => other?,
+        }
+        let made = limit(&path, self.version, bounds).and_then(|counter| {
+            let procs = OpenOptions::new().write(true).open(path.join("cgroup.procs"))?;
+            Ok((procs, File::open(path.join(counter))?))
+        });
+        match made {
+            Ok((procs, counter)) => Ok(Group { path, procs, counter, bounds }),
+            Err(err) => {
+                self.remove(path);
+                Err(err)
+            }
+        }
     }
 
     /// Where groups are made, for a person.
@@ -91,7 +175,7 @@ impl Cgroups {
     }
 
     fn remove(&self, path: PathBuf) {
-        let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut left = lock(&self.left);
         left.push(path);
         left.retain(|path| {
             std::fs::remove_dir(path).is_err_and(|err| err.kind() != io::ErrorKind::NotFound)
@@ -99,10 +183,14 @@ impl Cgroups {
     }
 }
 
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 impl Drop for Cgroups {
     fn drop(&mut self) {
-        let mut left =
-            std::mem::take(&mut *self.left.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut left = std::mem::take(&mut *lock(&self.left));
+        left.extend(lock(&self.waiting).drain(..).map(|group| group.path));
         // The processes have been killed; the kernel takes a moment to let go of their memory.
         for _ in 0..100 {
             left.retain(|path| {
@@ -116,13 +204,46 @@ impl Drop for Cgroups {
     }
 }
 
-/// A sandbox's group. Removed when it is dropped, or as soon after as its processes have gone.
-pub(crate) struct Cgroup {
+/// What is left of a sandbox in the group that it had.
+enum State {
+    /// Nothing.
+    Ready,
+    /// Processes that were killed and have not quite gone.
+    Dying,
+    /// Memory that is counted still, or a count that does not begin at nothing.
+    Marked,
+}
+
+/// What those in a group may have together.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Bounds {
+    /// Bytes.
+    memory: u64,
+    /// Where the version counts them.
+    processes: u64,
+}
+
+struct Group {
     path: PathBuf,
-    /// Writing `0` to it moves the writer in.
-    pub(crate) procs: File,
-    /// Tells how many of its processes the kernel has killed for memory.
-    pub(crate) counter: File,
+    procs: File,
+    counter: File,
+    bounds: Bounds,
+}
+
+impl Group {
+    /// How many processes the kernel has killed for memory in it, if that can be read.
+    fn kills(&self) -> Option<u64> {
+        let mut text = [0; 4096];
+        let count = self.counter.read_at(&mut text, 0).ok()?;
+        let text = std::str::from_utf8(&text[..count]).ok()?;
+        text.lines().find_map(|line| line.strip_prefix("oom_kill "))?.trim().parse().ok()
+    }
+}
+
+/// A sandbox's group, which is dropped with it.
+pub(crate) struct Cgroup {
+    /// Some until it is dropped.
+    group: Option<Group>,
     all: Arc<Cgroups>,
 }
 
@@ -130,50 +251,33 @@ impl Cgroup {
     /// Makes a group for a sandbox with a workspace of `files` bytes, which lie in memory too.
     pub(crate) fn new(all: &Arc<Cgroups>, limits: &Limits, files: u64) -> io::Result<Cgroup> {
         let memory = confine::whole_memory(limits).saturating_add(files).saturating_add(OVERHEAD);
-        Cgroup::make(all, memory, u64::from(limits.processes).saturating_add(1))
+        let bounds = Bounds { memory, processes: u64::from(limits.processes).saturating_add(1) };
+        Ok(Cgroup { group: Some(all.take(bounds)?), all: Arc::clone(all) })
     }
 
-    fn make(all: &Arc<Cgroups>, memory: u64, processes: u64) -> io::Result<Cgroup> {
-        // Of the whole process: several backends may make groups in one place.
-        static NEXT: AtomicU64 = AtomicU64::new(0);
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let path = all.base.join(format!("{NAME}{}-{number}", std::process::id()));
-        match std::fs::create_dir(&path) {
-            // Of an earlier process with our number, and so a stale one.
-            Err(err) if err.kind() == io::ErrorKind::AlreadyExists => {}
-            other => other?,
-        }
-        let made = limit(&path, all.version, memory, processes).and_then(|counter| {
-            let procs = OpenOptions::new().write(true).open(path.join("cgroup.procs"))?;
-            Ok((procs, File::open(path.join(counter))?))
-        });
-        match made {
-            Ok((procs, counter)) => Ok(Cgroup { path, procs, counter, all: Arc::clone(all) }),
-            Err(err) => {
-                all.remove(path);
-                Err(err)
-            }
-        }
+    /// What its init needs of it: a file that moves in who writes `0` to it, and one that tells how
+    /// many of its processes the kernel has killed for memory.
+    pub(crate) fn files(&self) -> Option<[&File; 2]> {
+        self.group.as_ref().map(|group| [&group.procs, &group.counter])
     }
 
     /// How many processes the kernel has killed for memory in it.
     pub(crate) fn kills(&self) -> u64 {
-        let name =
-            if self.all.version == Version::One { "memory.oom_control" } else { "memory.events" };
-        let text = std::fs::read_to_string(self.path.join(name)).unwrap_or_default();
-        let line = text.lines().find_map(|line| line.strip_prefix("oom_kill "));
-        line.and_then(|number| number.trim().parse().ok()).unwrap_or(0)
+        self.group.as_ref().and_then(Group::kills).unwrap_or(0)
     }
 }
 
 impl Drop for Cgroup {
     fn drop(&mut self) {
-        self.all.remove(std::mem::take(&mut self.path));
+        if let Some(group) = self.group.take() {
+            self.all.give_back(group);
+        }
     }
 }
 
 /// Sets the limits of a group. The name of the file that counts kills.
-fn limit(path: &Path, version: Version, memory: u64, processes: u64) -> io::Result<&'static str> {
+fn limit(path: &Path, version: Version, bounds: Bounds) -> io::Result<&'static str> {
+    let Bounds { memory, processes } = bounds;
     let set = |name: &str, value: u64| std::fs::write(path.join(name), value.to_string());
     // Some kernels are built without counting swap, or without this controller: then the other
     // limits hold by themselves.
@@ -245,6 +349,39 @@ fn delegated(own: &Path, top: &Path) -> Option<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    #[expect(clippy::print_stderr, reason = "nobody should take it for tested")]
+    fn a_group_that_nothing_is_left_in_is_used_again() {
+        let all = match Cgroups::find() {
+            Ok(all) => Arc::new(all),
+            Err(why) => return eprintln!("skipped: {why}"),
+        };
+        let limits = Limits::default();
+        let path = |one: &Cgroup| one.group.as_ref().map(|group| group.path.clone());
+        let first = Cgroup::new(&all, &limits, 0).expect("a group");
+        let second = Cgroup::new(&all, &limits, 0).expect("a group");
+        let used = path(&first);
+        assert_ne!(used, path(&second), "each has its own");
+        drop(first);
+        let other = Cgroup::new(&all, &Limits { processes: 7, ..limits.clone() }, 0);
+        assert_ne!(used, path(&other.expect("a group")), "other limits are another group's");
+
+        // Somebody who has not gone yet keeps it from the next.
+        let mut sleeper = std::process::Command::new("sleep").arg("60").spawn().expect("starts");
+        let procs = used.clone().expect("a path").join("cgroup.procs");
+        std::fs::write(procs, sleeper.id().to_string()).expect("moved in");
+        let third = Cgroup::new(&all, &limits, 0).expect("a group");
+        assert_ne!(used, path(&third));
+        sleeper.kill().expect("killed");
+        sleeper.wait().expect("gone");
+        let fourth = Cgroup::new(&all, &limits, 0).expect("a group");
+        assert_eq!(used, path(&fourth), "now nobody is there");
+
+        let paths = [&second, &third, &fourth].map(|one| path(one).expect("a path"));
+        drop((second, third, fourth, all));
+        assert!(paths.iter().all(|path| !path.exists()), "nothing stays");
+    }
 
     #[test]
     fn our_own_group_is_found_in_either_version() {

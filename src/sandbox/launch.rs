@@ -112,7 +112,7 @@ impl Helper {
         let bytes =
             serde_json::to_vec(&order).map_err(|err| SandboxError::Broken(err.to_string()))?;
         let mut fds = vec![theirs.as_fd()];
-        fds.extend(cgroup.into_iter().flat_map(|one| [one.procs.as_fd(), one.counter.as_fd()]));
+        fds.extend(cgroup.and_then(Cgroup::files).into_iter().flatten().map(|file| file.as_fd()));
         let _turn = self.turn.lock().await;
         // The helper takes about a millisecond for an order; a full queue soon has room again.
         while let Err(err) = self.send(&bytes, &fds) {
