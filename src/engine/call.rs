@@ -149,6 +149,8 @@ impl RowCaller {
         let kept = operator.about().kind != Kind::Effect;
         // Without a network a recorded answer is all there is, whatever the policy says.
         let only_recorded = shared.operators.offline && operator.about().kind == Kind::Recorded;
+        // Before the store is asked: an equal call that is being made will have kept its result.
+        let _turn = Turn::of(shared, key).await;
         if kept
             && (only_recorded || self.believes(&key))
             && let Some(value) = self.look_up(&key)?
@@ -157,14 +159,6 @@ impl RowCaller {
         }
         if only_recorded {
             return Err(not_recorded(&**operator, &args));
-        }
-        let _turn = Turn::of(shared, key).await;
-        // An equal call may have ended while this one waited.
-        if kept
-            && self.believes(&key)
-            && let Some(value) = self.look_up(&key)?
-        {
-            return Ok(value);
         }
         self.ran.store(true, Ordering::Relaxed);
         let began = Instant::now();

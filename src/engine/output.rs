@@ -1,7 +1,7 @@
 //! A stage's result while it is being made: rows as they come, the whole when it is complete.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use smallvec::SmallVec;
 use tokio::sync::watch;
@@ -21,6 +21,8 @@ pub(super) struct Output {
     changed: watch::Sender<u64>,
     /// Stages that take rows one after the other.
     readers: AtomicUsize,
+    /// What its receipt answers to, once all that the stage reads is complete.
+    pub(super) key: OnceLock<Digest>,
 }
 
 #[derive(Default)]
@@ -84,6 +86,7 @@ impl Output {
             state: Mutex::default(),
             changed: watch::Sender::new(0),
             readers: AtomicUsize::new(0),
+            key: OnceLock::new(),
         }
     }
 

@@ -14,7 +14,7 @@ use petgraph::graph::NodeIndex;
 use rayon::prelude::*;
 use tokio::task::JoinSet;
 
-use crate::lang::{CacheUse, Stage, Value};
+use crate::lang::{CacheUse, Stage};
 use crate::plan::Plan;
 use crate::store::{Digest, Objects, Results, Store};
 
@@ -148,11 +148,8 @@ impl Engine {
         mut failures: HashMap<String, String>,
         began: Instant,
     ) -> Ended {
-        let mut paths: HashMap<Digest, &str> = HashMap::new();
-        for (path, read) in &plan.pipeline.read {
-            paths.entry(read.digest()).or_insert(path);
-        }
-        let path = |value: &Value| paths.get(&value.digest()).map(|path| path.to_string());
+        let paths = plan.paths();
+        let path = |digest: &Digest| paths.get(digest).map(|path| path.to_string());
         let digest_of = |name: &str| match shared.outputs.get(name)?.ended() {
             Some(End::Value(digest)) => Some(digest),
             _ => None,
@@ -167,15 +164,21 @@ impl Engine {
                 parts: crate::plan::parts(stage, &version, &path, &digest_of),
             }
         };
-        let records: Vec<StageRecord> = plan.order.par_iter().map(record).collect();
+        let records = || {
+            let records: Vec<StageRecord> = plan.order.par_iter().map(record).collect();
+            let left = self.log.leave_stages(&records);
+            (records, left)
+        };
+        // The one waits for the disk, the other computes.
+        let (synced, (records, left)) = rayon::join(|| self.store.sync(), records);
         let results: BTreeMap<String, Option<Digest>> =
             records.iter().map(|record| (record.stage.clone(), record.result)).collect();
         let stopped = self.cancel.is_cancelled();
         let whole = !stopped && results.values().all(Option::is_some);
-        if let Err(err) = self.store.sync() {
+        if let Err(err) = synced {
             failures.insert("the store".to_string(), err.to_string());
         }
-        if let Err(err) = self.log.leave_stages(&records) {
+        if let Err(err) = left {
             failures.insert("the run log".to_string(), err.to_string());
         }
         let outcome = if stopped {

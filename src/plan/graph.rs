@@ -6,6 +6,7 @@ use petgraph::Direction;
 use petgraph::graph::{DiGraph, NodeIndex};
 
 use crate::lang::{Pipeline, Stage, references};
+use crate::store::Digest;
 
 /// A pipeline as a graph of the stages that its outputs need.
 #[derive(Debug)]
@@ -83,6 +84,15 @@ impl Plan {
     /// The node of a needed stage.
     pub fn node(&self, name: &str) -> Option<NodeIndex> {
         self.nodes.get(name).copied()
+    }
+
+    /// The path under which each file or directory was read, by the digest of its value.
+    pub fn paths(&self) -> HashMap<Digest, &str> {
+        let mut paths = HashMap::new();
+        for (path, read) in &self.pipeline.read {
+            paths.entry(read.digest()).or_insert(path.as_str());
+        }
+        paths
     }
 
     /// The names of the stages that a stage reads, in the order of the program.

@@ -67,12 +67,12 @@ pub enum Reason {
     Unfinished,
 }
 
-/// The parts of a stage. `version` gives an operator's version, `path` the path under which a file
-/// or directory was read, `upstream` the digest of a stage's result where it is known.
+/// The parts of a stage. `version` gives an operator's version, `path` the path under which the file
+/// or directory with this digest was read, `upstream` the digest of a stage's result where it is known.
 pub fn parts(
     stage: &Stage,
     version: &dyn Fn(&str) -> u32,
-    path: &dyn Fn(&Value) -> Option<String>,
+    path: &dyn Fn(&Digest) -> Option<String>,
     upstream: &dyn Fn(&str) -> Option<Digest>,
 ) -> Vec<Part> {
     let mut parts = Vec::new();
@@ -109,9 +109,10 @@ pub fn parts(
     parts
 }
 
-fn constant(name: &str, value: &Value, path: &dyn Fn(&Value) -> Option<String>) -> Part {
-    let digest = value.digest();
-    match path(value) {
+fn constant(name: &str, value: &Value, path: &dyn Fn(&Digest) -> Option<String>) -> Part {
+    let text = value.encode();
+    let digest = Digest::of(&text);
+    match path(&digest) {
         Some(path) => {
             let shown = match value {
                 Value::Dir(tree) => tree.to_string(),
@@ -121,8 +122,9 @@ fn constant(name: &str, value: &Value, path: &dyn Fn(&Value) -> Option<String>) 
             Part { kind: PartKind::Path, name: path, digest, shown }
         }
         None => {
-            let text = String::from_utf8_lossy(&value.encode()).into_owned();
-            let shown = if text.chars().count() <= 60 { text } else { digest.short() };
+            let text = String::from_utf8_lossy(&text);
+            let is_short = text.len() <= 240 && text.chars().count() <= 60;
+            let shown = if is_short { text.into_owned() } else { digest.short() };
             Part { kind: PartKind::Argument, name: name.to_string(), digest, shown }
         }
     }

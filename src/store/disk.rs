@@ -293,7 +293,10 @@ impl Store {
         let bytes = serde_json::to_vec(receipt)
             .map_err(|err| StoreError::Index(format!("a receipt cannot be written: {err}")))?;
         lock(&self.shared.receipts).insert(receipt.key, Waiting::Here(receipt.clone()));
-        self.bring(Work::Receipt(receipt.key, bytes))
+        self.bring(match receipt.is_stage() {
+            true => Work::StageReceipt(receipt.key, bytes),
+            false => Work::CallReceipt(receipt.key, bytes),
+        })
     }
 
     fn bring(&self, work: Work) -> Result<(), StoreError> {

@@ -93,9 +93,10 @@ pub async fn forecast(
     before: &[StageRecord],
 ) -> Result<Vec<Forecast>, CallError> {
     let mut ahead = Ahead {
-        plan,
+        paths: plan.paths(),
         operators,
         store,
+        before: before.iter().map(|record| (record.stage.as_str(), record)).collect(),
         seen: HashMap::new(),
         digests: HashMap::new(),
         left: AtomicU64::new(PLAN_ROWS),
@@ -105,9 +106,9 @@ pub async fn forecast(
     let mut out = Vec::new();
     for node in &plan.order {
         let stage = plan.stage(*node);
-        let mut told = ahead.stage(stage, before).await?;
+        let mut told = ahead.stage(stage).await?;
         if told.runs() {
-            told.reasons = ahead.reasons(stage, before);
+            told.reasons = ahead.reasons(stage);
         }
         out.push(told);
     }
@@ -115,9 +116,11 @@ pub async fn forecast(
 }
 
 struct Ahead<'a> {
-    plan: &'a Plan,
+    paths: HashMap<Digest, &'a str>,
     operators: &'a Operators,
     store: Arc<Snapshot>,
+    /// What the last run left of each stage.
+    before: HashMap<&'a str, &'a StageRecord>,
     seen: HashMap<String, Seen>,
     digests: HashMap<String, Digest>,
     /// Rows that may still be looked at.
@@ -129,11 +132,7 @@ struct Ahead<'a> {
 }
 
 impl Ahead<'_> {
-    async fn stage(
-        &mut self,
-        stage: &crate::lang::Stage,
-        before: &[StageRecord],
-    ) -> Result<Forecast, CallError> {
+    async fn stage(&mut self, stage: &crate::lang::Stage) -> Result<Forecast, CallError> {
         let mut look = Look::new(stage, self);
         if let Some(receipt) = self.whole(stage)? {
             let bytes = self.store.get(&receipt.result)?;
@@ -144,7 +143,7 @@ impl Ahead<'_> {
             return Ok(look.told);
         }
         let seen = match &stage.expr.kind {
-            ExprKind::For(each) => self.rows(stage, each, &mut look, before).await,
+            ExprKind::For(each) => self.rows(stage, each, &mut look).await,
             _ => self.one(stage, &mut look).await,
         };
         let seen = match seen {
@@ -247,14 +246,11 @@ impl Ahead<'_> {
         let _ = self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
     }
 
-    fn reasons(&self, stage: &crate::lang::Stage, before: &[StageRecord]) -> Vec<Reason> {
-        let Some(record) = before.iter().find(|record| record.stage == stage.name) else {
+    fn reasons(&self, stage: &crate::lang::Stage) -> Vec<Reason> {
+        let Some(record) = self.before.get(stage.name.as_str()) else {
             return vec![Reason::New];
         };
-        let path = |value: &Value| {
-            let read = self.plan.pipeline.read.iter().find(|(_, read)| read == value)?;
-            Some(read.0.clone())
-        };
+        let path = |digest: &Digest| self.paths.get(digest).map(|path| path.to_string());
         let version = |operator: &str| self.operators.version(operator);
         let upstream = |name: &str| self.digests.get(name).copied();
         let now = parts(stage, &version, &path, &upstream);

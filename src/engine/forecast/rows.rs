@@ -7,7 +7,6 @@ use crate::store::{Digest, Objects};
 
 use super::super::evaluate::{Rows, Scope, evaluate, flatten};
 use super::super::job::table_rows;
-use super::super::log::StageRecord;
 use super::items::Items;
 use super::look::Look;
 use super::{Ahead, STAGE_ROWS, Seen};
@@ -16,18 +15,12 @@ use super::{Ahead, STAGE_ROWS, Seen};
 struct HowMany;
 
 impl Ahead<'_> {
-    pub(super) async fn rows(
-        &self,
-        stage: &Stage,
-        each: &For,
-        look: &mut Look,
-        before: &[StageRecord],
-    ) -> Seen {
+    pub(super) async fn rows(&self, stage: &Stage, each: &For, look: &mut Look) -> Seen {
         let mut out = Vec::new();
         let known = self.fan_out(each, 0, Scope::default(), look, &mut out).await;
         if known.is_err() {
             // How many rows there will be is not known; last time's number is the best guess.
-            let last = before.iter().find(|record| record.stage == stage.name);
+            let last = self.before.get(stage.name.as_str());
             let last = last.and_then(|record| self.store.get(&record.result?).ok());
             let rows = last.and_then(|bytes| table_rows(&bytes)).unwrap_or(1);
             *look = Look::new(stage, self);

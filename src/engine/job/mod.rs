@@ -2,8 +2,8 @@
 
 mod failures;
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use futures::future::BoxFuture;
@@ -41,8 +41,6 @@ pub(super) struct Job {
     node: NodeIndex,
     line: usize,
     policy: Arc<Policy>,
-    /// The key of the stage, once all that it reads is complete.
-    key: OnceLock<Digest>,
     /// What its policy lets it spend.
     budget: Option<Arc<Budget>>,
     pub(super) output: Arc<Output>,
@@ -60,8 +58,12 @@ pub(super) struct Job {
     gate_passed: AtomicBool,
 }
 
-/// The key of a stage whose inputs are all complete.
+/// The key of a stage, if all that it reads is complete.
 pub(super) fn known_key(stage: &Stage, shared: &Shared) -> Option<Digest> {
+    let known = &shared.outputs[&stage.name].key;
+    if let Some(key) = known.get() {
+        return Some(*key);
+    }
     let mut upstream = std::collections::HashMap::new();
     for name in references(&stage.expr) {
         match shared.outputs.get(&name)?.ended()? {
@@ -70,7 +72,7 @@ pub(super) fn known_key(stage: &Stage, shared: &Shared) -> Option<Digest> {
         };
     }
     let version = |operator: &str| shared.operators.version(operator);
-    Some(stage_key(&stage.expr, &version, &|name| upstream[name]))
+    Some(*known.get_or_init(|| stage_key(&stage.expr, &version, &|name| upstream[name])))
 }
 
 /// The rows of a kept result, read from the first bytes of its encoding where it is a table.
@@ -103,7 +105,6 @@ impl Job {
             shared: shared.clone(),
             node,
             line,
-            key: OnceLock::new(),
             budget: policy.budget.map(|limit| Arc::new(Budget::new(limit))),
             policy: Arc::new(policy),
             output,
@@ -118,14 +119,6 @@ impl Job {
 
     pub(super) fn stage(&self) -> &Stage {
         self.plan.stage(self.node)
-    }
-
-    /// The key of the stage, if all that it reads is complete.
-    fn key(&self) -> Option<Digest> {
-        match self.key.get() {
-            Some(key) => Some(*key),
-            None => known_key(self.stage(), &self.shared).map(|key| *self.key.get_or_init(|| key)),
-        }
     }
 
     pub(super) fn board(&self) -> &super::board::Line {
@@ -448,7 +441,7 @@ impl Job {
         if self.policy.cache != CacheUse::On {
             return Ok(None);
         }
-        let Some(key) = self.key() else {
+        let Some(key) = known_key(self.stage(), &self.shared) else {
             return Ok(None);
         };
         let Some(receipt) = self.shared.store.receipt(&key)? else {
@@ -459,7 +452,7 @@ impl Job {
 
     /// Leaves a receipt for the whole stage.
     fn keep(&self, result: Digest, began: Instant) -> Result<(), CallError> {
-        if let Some(key) = self.key() {
+        if let Some(key) = known_key(self.stage(), &self.shared) {
             let receipt = Receipt {
                 key,
                 operator: "stage".to_string(),

@@ -1,9 +1,11 @@
 //! The writer of a store: whoever brings something writes it.
 //!
-//! What is brought waits in a queue, objects until a receipt names them or there is plenty. Whoever
-//! makes it due appends all that is there to the pack, in the order in which it came, in one write;
-//! who comes meanwhile leaves that to them. So a receipt is out of this process as soon as it is
-//! kept, and no thread has to be woken for that, which would cost more than the record does.
+//! What is brought waits in a queue, objects until a call's receipt names them or there is plenty.
+//! Whoever makes it due appends all that is there to the pack, in the order in which it came, in one
+//! write; who comes meanwhile leaves that to them. So a call's receipt is out of this process as soon
+//! as it is kept, and no thread has to be woken for that, which would cost more than the record does.
+//! A whole stage's receipt says nothing that its calls' do not: it waits for the next of those, or
+//! for the settler.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
@@ -28,8 +30,10 @@ const MUCH: usize = 8 << 20;
 pub(super) enum Work {
     /// Objects by their digests.
     Objects(Vec<(Digest, Arc<[u8]>)>),
-    /// A receipt, encoded, by the key it answers.
-    Receipt(Digest, Vec<u8>),
+    /// A call's receipt, encoded, by the key it answers.
+    CallReceipt(Digest, Vec<u8>),
+    /// A whole stage's, likewise.
+    StageReceipt(Digest, Vec<u8>),
     /// Somebody waits until all that was brought before is synced.
     Sync(Sender<()>),
 }
@@ -47,10 +51,10 @@ impl Queue {
     fn push(&mut self, work: Work) {
         self.bytes += match &work {
             Work::Objects(objects) => objects.iter().map(|(_, bytes)| bytes.len()).sum(),
-            Work::Receipt(_, bytes) => bytes.len(),
+            Work::CallReceipt(_, bytes) | Work::StageReceipt(_, bytes) => bytes.len(),
             Work::Sync(_) => 0,
         };
-        self.urgent |= !matches!(work, Work::Objects(_));
+        self.urgent |= matches!(work, Work::CallReceipt(..) | Work::Sync(_));
         self.works.push(work);
     }
 
@@ -185,7 +189,7 @@ impl Appender {
                         objects.iter().map(|(name, bytes)| record(Kind::Object, name, bytes));
                     appended.entries.objects.extend(placed);
                 }
-                Work::Receipt(key, bytes) => {
+                Work::CallReceipt(key, bytes) | Work::StageReceipt(key, bytes) => {
                     appended.entries.receipts.push(record(Kind::Receipt, &key, &bytes));
                 }
                 Work::Sync(reply) => appended.replies.push(reply),
