@@ -54,8 +54,19 @@ pub(super) fn outer_lines(text: &str) -> Vec<usize> {
     lines
 }
 
+/// How many bytes there are in front of the first that may mean something.
+fn plain(rest: &[u8], means: impl Fn(u8) -> bool) -> usize {
+    rest.iter().position(|byte| means(*byte)).unwrap_or(rest.len())
+}
+
 /// Takes one step through code; gives how many bytes it took.
 fn code(rest: &[u8], stack: &mut Vec<Inside>) -> usize {
+    let means =
+        |byte| matches!(byte, b'/' | b'r' | b'"' | b'(' | b'[' | b'{' | b')' | b']' | b'}' | b'\n');
+    let plain = plain(rest, means);
+    if plain > 0 {
+        return plain;
+    }
     if rest.starts_with(b"//") {
         return rest.iter().position(|b| *b == b'\n').unwrap_or(rest.len());
     }
@@ -83,6 +94,10 @@ fn code(rest: &[u8], stack: &mut Vec<Inside>) -> usize {
 
 /// Takes one step through a string.
 fn string(rest: &[u8], inside: Inside, stack: &mut Vec<Inside>) -> usize {
+    let plain = plain(rest, |byte| matches!(byte, b'"' | b'{' | b'\\' | b'\n'));
+    if plain > 0 {
+        return plain;
+    }
     let ends: &[u8] = if inside == Inside::LongText { b"\"\"\"" } else { b"\"" };
     if rest.starts_with(ends) {
         stack.pop();
