@@ -150,6 +150,7 @@ pub async fn open_with(
     let files: Vec<_> =
         files.iter().map(|(path, bytes)| (path.to_string(), bytes.to_vec())).collect();
     let tree = objects.put_files(&files).expect("kept");
+    let tree = objects.tree(&tree).expect("kept");
     let sandbox = backend.open(&tree, &objects, limits).await.expect("a sandbox opens");
     (sandbox, objects)
 }

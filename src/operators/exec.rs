@@ -67,8 +67,7 @@ impl Exec {
             report: false,
         };
         let broken = |err: crate::sandbox::SandboxError| CallError::Infrastructure(err.to_string());
-        let workspace = objects.put_tree(&before)?;
-        let opened = place.backend.open(&workspace, objects, &place.limits).await;
+        let opened = place.backend.open(&before, objects, &place.limits).await;
         let mut sandbox = opened.map_err(broken)?;
         let outcome = sandbox.exec(&command).await.map_err(broken)?;
         // What it left is read and kept while the next command computes.
@@ -95,7 +94,7 @@ impl Exec {
         if let Some(refused) = closed.refused.first() {
             return Err(CallError::row(format!("the command left {refused}, which is not kept")));
         }
-        let after = objects.tree(&closed.workspace)?;
+        let after = closed.workspace;
         match self.gives {
             Gives::Done => {
                 let outputs = texts(args, "outputs")?;

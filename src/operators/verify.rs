@@ -209,8 +209,9 @@ async fn ask_program(
     objects: &dyn Objects,
     bench: &Bench,
 ) -> Result<Vec<(String, f64)>, CallError> {
+    let after = objects.tree(after)?;
     let mut sandbox =
-        bench.backend.open(after, objects, &bench.limits).await.map_err(infrastructure)?;
+        bench.backend.open(&after, objects, &bench.limits).await.map_err(infrastructure)?;
     let given = ask_in(&mut *sandbox, checker, program, objects, bench).await;
     drop(sandbox);
     given

@@ -46,7 +46,7 @@ impl Backend for LocalBackend {
 
     fn open<'a>(
         &'a self,
-        workspace: &'a Digest,
+        workspace: &'a Tree,
         objects: &'a dyn Objects,
         limits: &'a Limits,
     ) -> BoxFuture<'a, Result<Box<dyn Sandbox>, SandboxError>> {
@@ -74,19 +74,18 @@ struct LocalSandbox {
 
 impl LocalSandbox {
     fn open(
-        workspace: &Digest,
+        tree: &Tree,
         objects: &dyn Objects,
         limits: &Limits,
     ) -> Result<LocalSandbox, SandboxError> {
         let unreadable =
             |err: &dyn std::fmt::Display| SandboxError::Workspace(format!("cannot be read: {err}"));
-        let tree = objects.tree(workspace).map_err(|err| unreadable(&err))?;
-        verify(&tree, limits).map_err(SandboxError::Workspace)?;
+        verify(tree, limits).map_err(SandboxError::Workspace)?;
         let sandbox = LocalSandbox::prepare(limits, tree.files().map(|(_, digest)| *digest))
             .map_err(|err| SandboxError::Broken(format!("making its directory: {err}")))?;
         let root = sandbox.root.try_clone().map_err(|err| unreadable(&err))?;
         let mut filler = Filler::new(root);
-        for (item, digest) in items(&tree) {
+        for (item, digest) in items(tree) {
             let content = digest.map(|digest| objects.get(&digest)).transpose();
             let content = content.map_err(|err| unreadable(&err))?.unwrap_or_default();
             if let Item::File { path, size, .. } = &item
@@ -205,7 +204,7 @@ impl LocalSandbox {
         if refused.is_empty() {
             self.clear(&tree);
         }
-        Ok(Closed { workspace: objects.put_tree(&tree).map_err(unkept)?, refused })
+        Ok(Closed { workspace: tree, refused })
     }
 
     /// Removes what a small workspace mostly consists of; whatever else there is is looked for when

@@ -60,7 +60,7 @@ use std::sync::Arc;
 
 use futures::future::BoxFuture;
 
-use crate::store::{Digest, Objects};
+use crate::store::{Objects, Tree};
 
 /// What a sandbox may use.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -191,7 +191,7 @@ pub trait Backend: Send + Sync {
     /// Opens a sandbox whose workspace (at [`WORKSPACE`], writable) holds the tree `workspace`.
     fn open<'a>(
         &'a self,
-        workspace: &'a Digest,
+        workspace: &'a Tree,
         objects: &'a dyn Objects,
         limits: &'a Limits,
     ) -> BoxFuture<'a, Result<Box<dyn Sandbox>, SandboxError>>;
@@ -245,7 +245,7 @@ pub trait Sandbox: Send {
         bytes: &'a [u8],
     ) -> BoxFuture<'a, Result<(), FileError>>;
 
-    /// Kills every process in it, then keeps the workspace in `objects` and says its digest.
+    /// Kills every process in it, then keeps the workspace's files in `objects` and says its tree.
     /// Only regular files, directories and links that stay inside come back.
     fn close<'a>(
         self: Box<Self>,
@@ -256,8 +256,8 @@ pub trait Sandbox: Send {
 /// What is left when a sandbox is closed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Closed {
-    /// The workspace's tree.
-    pub workspace: Digest,
+    /// The workspace. Its files are kept; the tree itself is for whoever wants it again.
+    pub workspace: Tree,
     /// What was refused, each with its reason: `pipe (a FIFO)`, `out (a link to /etc)`.
     pub refused: Vec<String>,
 }

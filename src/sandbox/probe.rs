@@ -9,7 +9,7 @@ use super::wire::Failure;
 use super::{
     Backend, Command, Limits, ProcessBackend, SandboxError, errno, find_python, kernel, landlock,
 };
-use crate::store::{MemoryObjects, Objects, Tree};
+use crate::store::{MemoryObjects, Tree};
 
 /// One thing that `claw doctor` looks at.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -102,10 +102,7 @@ async fn trial(helper: &Path) -> Vec<Probe> {
     };
     let backend = ProcessBackend::new(helper);
     let objects = MemoryObjects::default();
-    let empty = match objects.put_tree(&Tree::default()) {
-        Ok(empty) => empty,
-        Err(err) => return lost(&err.to_string()),
-    };
+    let empty = Tree::default();
     let mut sandbox = match backend.open(&empty, &objects, &Limits::default()).await {
         Ok(sandbox) => sandbox,
         Err(err) => return vec![failed(err)],

@@ -15,7 +15,7 @@ use super::launch::Helper;
 use super::session::ProcessSandbox;
 use super::workspace::verify;
 use super::{Backend, Limits, Sandbox, SandboxError};
-use crate::store::{Digest, Objects};
+use crate::store::{Objects, Tree};
 
 /// Opens sandboxes made of Linux namespaces. The helper process starts with the first of them.
 pub struct ProcessBackend {
@@ -97,14 +97,11 @@ impl ProcessBackend {
 
     async fn open_with(
         &self,
-        workspace: &Digest,
+        tree: &Tree,
         objects: &dyn Objects,
         limits: &Limits,
     ) -> Result<ProcessSandbox, SandboxError> {
-        let tree = objects
-            .tree(workspace)
-            .map_err(|err| SandboxError::Workspace(format!("cannot be read: {err}")))?;
-        verify(&tree, limits).map_err(SandboxError::Workspace)?;
+        verify(tree, limits).map_err(SandboxError::Workspace)?;
         let helper = self.helper().await?;
         let cgroup =
             match &helper.cgroups {
@@ -114,7 +111,7 @@ impl ProcessBackend {
                 None => None,
             };
         let control = helper.order(limits, cgroup.as_ref()).await?;
-        ProcessSandbox::begin(control, limits.clone(), &tree, objects, cgroup, helper).await
+        ProcessSandbox::begin(control, limits.clone(), tree, objects, cgroup, helper).await
     }
 }
 
@@ -125,7 +122,7 @@ impl Backend for ProcessBackend {
 
     fn open<'a>(
         &'a self,
-        workspace: &'a Digest,
+        workspace: &'a Tree,
         objects: &'a dyn Objects,
         limits: &'a Limits,
     ) -> BoxFuture<'a, Result<Box<dyn Sandbox>, SandboxError>> {

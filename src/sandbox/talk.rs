@@ -346,10 +346,7 @@ impl Talk {
             fetched.map_err(late).flatten()?;
             self.busy = false;
         }
-        let kept = objects.put_tree(&tree);
-        let workspace =
-            kept.map_err(|err| SandboxError::Workspace(format!("cannot be kept: {err}")))?;
-        Ok(Closed { workspace, refused })
+        Ok(Closed { workspace: tree, refused })
     }
 
     async fn fetch(

@@ -7,7 +7,7 @@ use claw::model::{Answer, Finish, Model, ModelError, Request, ToolCall, Usage};
 use claw::sandbox::{
     Backend, Closed, Command, Exit, FileError, Limits, Outcome, Sandbox, SandboxError, WORKSPACE,
 };
-use claw::store::{Digest, Entry, Objects, Tree};
+use claw::store::{Entry, Objects, Tree};
 use futures::future::BoxFuture;
 use serde_json::Value as Json;
 
@@ -122,7 +122,7 @@ impl Sandbox for FakeSandbox {
             .into_iter()
             .filter_map(|(path, bytes)| Some((path.strip_prefix(&root)?.to_string(), bytes)))
             .collect();
-        let workspace = objects.put_files(&files).unwrap();
+        let workspace = objects.tree(&objects.put_files(&files).unwrap()).unwrap();
         Box::pin(
             async move { Ok(Closed { workspace, refused: vec!["pipe (a FIFO)".to_string()] }) },
         )
@@ -144,14 +144,13 @@ impl Backend for FakeBackend {
 
     fn open<'a>(
         &'a self,
-        workspace: &'a Digest,
+        workspace: &'a Tree,
         objects: &'a dyn Objects,
         limits: &'a Limits,
     ) -> BoxFuture<'a, Result<Box<dyn Sandbox>, SandboxError>> {
         self.opened.lock().unwrap().push(limits.clone());
-        let tree: Tree = objects.tree(workspace).unwrap();
         let mut files = Files::new();
-        for (path, entry) in &tree.entries {
+        for (path, entry) in &workspace.entries {
             if let Entry::File { digest, .. } = entry {
                 files.insert(format!("{WORKSPACE}/{path}"), objects.get(digest).unwrap().to_vec());
             }

@@ -4,7 +4,7 @@
 use claw::agent::{CallLimits, Contract, contract};
 use claw::model::ToolCall;
 use claw::sandbox::{Backend, Limits, Sandbox};
-use claw::store::{MemoryObjects, Objects};
+use claw::store::{MemoryObjects, Tree};
 use serde_json::{Value as Json, json};
 
 use super::fake::FakeSandbox;
@@ -19,7 +19,7 @@ struct Scene {
 impl Scene {
     async fn open() -> Option<Scene> {
         let objects = MemoryObjects::default();
-        let empty = objects.put_files(&[]).unwrap();
+        let empty = Tree::default();
         let backend = shared()?;
         let sandbox = backend.open(&empty, &objects, &Limits::default()).await.expect("opens");
         Some(Scene { tools: contract("claw/2026.4").unwrap(), sandbox })

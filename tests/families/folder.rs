@@ -6,7 +6,7 @@ use std::process::{Command as Process, Stdio};
 use claw::sandbox::{
     Backend, Closed, Command, Exit, FileError, Limits, Outcome, Sandbox, SandboxError, WORKSPACE,
 };
-use claw::store::{Digest, Objects};
+use claw::store::{Objects, Tree};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use tempfile::TempDir;
@@ -28,7 +28,7 @@ impl Backend for FolderBackend {
 
     fn open<'a>(
         &'a self,
-        workspace: &'a Digest,
+        workspace: &'a Tree,
         objects: &'a dyn Objects,
         _: &'a Limits,
     ) -> BoxFuture<'a, Result<Box<dyn Sandbox>, SandboxError>> {
@@ -37,7 +37,7 @@ impl Backend for FolderBackend {
             for inner in ["tmp", "workspace"] {
                 std::fs::create_dir(folder.root.path().join(inner)).map_err(broken)?;
             }
-            for (path, digest) in objects.tree(workspace).map_err(broken)?.files() {
+            for (path, digest) in workspace.files() {
                 folder.put(path, &objects.get(digest).map_err(broken)?).map_err(broken)?;
             }
             Ok(Box::new(folder) as Box<dyn Sandbox>)
@@ -121,6 +121,7 @@ impl Sandbox for Folder {
             let mut files = Vec::new();
             super::stdlib::collect(&root, &root, &mut files);
             let workspace = objects.put_files(&files).map_err(broken)?;
+            let workspace = objects.tree(&workspace).map_err(broken)?;
             Ok(Closed { workspace, refused: Vec::new() })
         }
         .boxed()

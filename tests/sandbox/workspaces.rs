@@ -7,6 +7,10 @@ use claw::store::{Digest, Entry, MemoryObjects, Objects, Tree};
 
 use super::{backends, ok, open_with, python, sh, told};
 
+fn tree_of(objects: &MemoryObjects, files: &[(String, Vec<u8>)]) -> Tree {
+    objects.tree(&objects.put_files(files).expect("kept")).expect("a tree")
+}
+
 #[tokio::test]
 async fn a_workspace_comes_back_as_it_was_left() {
     let binary: Vec<u8> = (0..300_000u32).map(|i| (i * 7 % 251) as u8).collect();
@@ -32,15 +36,14 @@ async fn a_workspace_comes_back_as_it_was_left() {
         ] {
             tree.entries.insert(path.to_string(), entry);
         }
-        let before = objects.put_tree(&tree).expect("kept");
         let limits = Limits::default();
 
         // Untouched, it is the same.
-        let sandbox = backend.open(&before, &objects, &limits).await.expect("opens");
+        let sandbox = backend.open(&tree, &objects, &limits).await.expect("opens");
         let closed = sandbox.close(&objects).await.expect("closes");
-        assert_eq!((closed.workspace, closed.refused), (before, vec![]), "{}", backend.name());
+        assert_eq!((&closed.workspace, closed.refused), (&tree, vec![]), "{}", backend.name());
 
-        let mut sandbox = backend.open(&before, &objects, &limits).await.expect("opens");
+        let mut sandbox = backend.open(&tree, &objects, &limits).await.expect("opens");
         assert_eq!(sh(&mut sandbox, "'bin/run me.sh' && './data/up'").await, ok("ran\nran\n"));
         let times = sh(&mut sandbox, "stat -c %Y . data empty/dir same link | uniq").await;
         assert_eq!(times, ok("946684800\n"));
@@ -64,7 +67,7 @@ async fn a_workspace_comes_back_as_it_was_left() {
         ] {
             tree.entries.insert(path.to_string(), entry);
         }
-        let after = objects.tree(&closed.workspace).expect("kept");
+        let after = closed.workspace;
         assert_eq!(after, tree, "{}", backend.name());
         for (path, digest) in after.files() {
             assert!(objects.get(digest).is_ok(), "{path} came back");
@@ -79,12 +82,12 @@ async fn many_files_and_large_files_pass() {
         let mut files: Vec<(String, Vec<u8>)> =
             (0..3000).map(|i| (format!("d{}/f{i}", i % 50), format!("{i}").into_bytes())).collect();
         files.push(("large".into(), (0..20_000_000u32).map(|i| (i >> 7) as u8).collect()));
-        let before = objects.put_files(&files).expect("kept");
+        let before = tree_of(&objects, &files);
         let mut sandbox = backend.open(&before, &objects, &Limits::default()).await.expect("opens");
         assert_eq!(sh(&mut sandbox, "find . -type f | wc -l").await, ok("3001\n"));
         assert_eq!(sh(&mut sandbox, "cat large large > twice; rm large").await, ok(""));
         let closed = sandbox.close(&objects).await.expect("closes");
-        let after = objects.tree(&closed.workspace).expect("kept");
+        let after = closed.workspace;
         let twice = [&files[3000].1[..], &files[3000].1[..]].concat();
         let entry = Entry::File { digest: Digest::of(&twice), size: 40_000_000, executable: false };
         assert_eq!(after.entries.get("twice"), Some(&entry));
@@ -128,7 +131,7 @@ async fn what_is_no_file_folder_or_inner_link_is_refused_by_name() {
             deep.as_str(),
         ]);
         assert_eq!(refused, expected, "{}", backend.name());
-        let after = objects.tree(&closed.workspace).expect("kept");
+        let after = closed.workspace;
         let kept: Vec<&str> = after.entries.keys().map(String::as_str).collect();
         let deepest = ["n"; 100].join("/");
         assert_eq!(kept, ["d/top", "hard", "huge", "kept", &deepest, "only", "self"]);
@@ -141,12 +144,15 @@ async fn too_many_files_and_too_large_workspaces_are_told() {
         let limits = Limits { files: 50, disk: 100_000, ..Limits::default() };
         let objects = MemoryObjects::default();
         let many: Vec<_> = (0..51).map(|i| (format!("f{i}"), Vec::new())).collect();
-        let many = objects.put_files(&many).expect("kept");
-        let large = objects.put_files(&[("large".into(), vec![0; 100_001])]).expect("kept");
+        let many = tree_of(&objects, &many);
+        let large = tree_of(&objects, &[("large".into(), vec![0; 100_001])]);
         let mut outside = Tree::default();
         outside.entries.insert("l".into(), Entry::Link("/etc".into()));
-        let outside = objects.put_tree(&outside).expect("kept");
-        let absent = Digest::of(b"not a tree");
+        let mut absent = Tree::default();
+        absent.entries.insert(
+            "f".into(),
+            Entry::File { digest: Digest::of(b"no"), size: 2, executable: false },
+        );
         for (tree, words) in [
             (many, "holds 51 files, more than the 50 allowed"),
             (large, "holds 100001 bytes, more than the 100000 allowed"),

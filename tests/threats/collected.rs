@@ -26,7 +26,7 @@ async fn links_that_lead_out_are_refused_by_name() {
             "up (a link to ../../etc)",
         ];
         assert_eq!(closed.refused, expected, "{}", backend.name());
-        let after = objects.tree(&closed.workspace).expect("kept");
+        let after = closed.workspace;
         let kept: Vec<&str> = after.entries.keys().map(String::as_str).collect();
         // A link to a link that was refused leads nowhere; a hard link is a file.
         assert_eq!(kept, ["d/top", "hard", "kept", "self", "through"]);
@@ -63,7 +63,7 @@ async fn devices_pipes_and_sockets_are_refused_and_hang_nobody() {
         let closed = sandbox.close(&objects).await.expect("closes");
         assert!(begun.elapsed() < Duration::from_secs(60));
         assert_eq!(closed.refused, ["pipe (a FIFO)", "sock (a socket)"], "{}", backend.name());
-        let after = objects.tree(&closed.workspace).expect("kept");
+        let after = closed.workspace;
         // Of all its bits one is kept: that it may be executed.
         let empty = Entry::File { digest: Digest::of(b""), size: 0, executable: true };
         assert_eq!(after.entries["setuid"], empty);
@@ -109,7 +109,7 @@ async fn more_files_than_allowed_are_neither_made_nor_taken() {
         let said = told(sandbox.exec(&python(make)).await.expect("works"));
         assert_eq!(said, ok("No space left on device\n"), "{}", backend.name());
         let closed = sandbox.close(&objects).await.expect("closes");
-        let after = objects.tree(&closed.workspace).expect("kept");
+        let after = closed.workspace;
         assert!(after.entries.len() <= 200, "{}", after.entries.len());
         unharmed(backend).await;
     }
@@ -124,7 +124,6 @@ async fn names_that_lead_out_are_not_put_in() {
             let mut tree = Tree::default();
             let file = Entry::File { digest, size: 1, executable: false };
             tree.entries.insert(path.to_string(), file);
-            let Ok(tree) = objects.put_tree(&tree) else { continue };
             match backend.open(&tree, &objects, &Limits::default()).await.map(|_| ()) {
                 Err(SandboxError::Workspace(_)) => {}
                 other => panic!("{path:?}: {other:?}"),

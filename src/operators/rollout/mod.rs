@@ -104,7 +104,8 @@ impl Rollout {
             let seconds = agent.time_ms.min(command_ms).div_ceil(1000);
             limits.cpu_seconds = limits.cpu_seconds.max(seconds);
         }
-        let mut sandbox = place.backend.open(&before, objects, &limits).await.map_err(|err| {
+        let start = objects.tree(&before)?;
+        let mut sandbox = place.backend.open(&start, objects, &limits).await.map_err(|err| {
             CallError::Infrastructure(format!(
                 "the `{}` sandbox of world {world_id} did not open: {err}",
                 place.backend.name()
@@ -168,7 +169,8 @@ impl Rollout {
                 "the workspace of world {world_id} could not be taken out: {err}"
             ))
         })?;
-        trajectory.after = Some(closed.workspace);
+        let after = objects.put_tree(&closed.workspace)?;
+        trajectory.after = Some(after);
         trajectory.refused = closed.refused;
         let about = self.about();
         trajectory.versions.insert(about.name.to_string(), about.version.to_string());
@@ -178,7 +180,7 @@ impl Rollout {
         let spent = Spent { answers, input: tokens.input, output: tokens.output };
         context.spent(about.name, model_value, spent)?;
         let id = run_id(world_id, &name, trial);
-        run_row(&id, world, &name, trial, &trajectory, closed.workspace, context)
+        run_row(&id, world, &name, trial, &trajectory, after, context)
     }
 }
 

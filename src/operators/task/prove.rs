@@ -91,8 +91,9 @@ impl Trial<'_> {
         }
 
         let broken = |err: crate::sandbox::SandboxError| CallError::Infrastructure(err.to_string());
+        let start = self.objects.tree(before)?;
         let mut sandbox =
-            backend.open(before, self.objects, &Limits::default()).await.map_err(broken)?;
+            backend.open(&start, self.objects, &Limits::default()).await.map_err(broken)?;
         match play(&mut *sandbox, &solution.calls).await {
             Ok(()) => {}
             Err(PlayError::Sandbox(err)) => return Err(broken(err)),
@@ -101,13 +102,12 @@ impl Trial<'_> {
                 return Ok(());
             }
         }
-        let solved = sandbox.close(self.objects).await.map_err(broken)?;
-        self.expect("solved", &solved.workspace, proof, |verdict| {
-            verdict.reward == 1.0 && verdict.passed
-        })
-        .await?;
+        let closed = sandbox.close(self.objects).await.map_err(broken)?;
+        let solved = self.objects.put_tree(&closed.workspace)?;
+        self.expect("solved", &solved, proof, |verdict| verdict.reward == 1.0 && verdict.passed)
+            .await?;
 
-        let mutants = mutants(before, &solved.workspace, self.objects)?;
+        let mutants = mutants(before, &solved, self.objects)?;
         if mutants.len() < 2 {
             proof.problems.push(format!("{}: there are fewer than two mutants", self.id));
         }

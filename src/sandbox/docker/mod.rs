@@ -40,7 +40,7 @@ use tokio::sync::Mutex;
 
 use super::workspace::verify;
 use super::{Backend, Limits, Sandbox, SandboxError};
-use crate::store::{Digest, Objects};
+use crate::store::{Objects, Tree};
 
 use container::{Container, Plan};
 use image::{Image, Pinned};
@@ -113,7 +113,7 @@ impl DockerBackend {
 
     async fn open_with(
         &self,
-        workspace: &Digest,
+        tree: &Tree,
         objects: &dyn Objects,
         limits: &Limits,
     ) -> Result<Container, SandboxError> {
@@ -123,13 +123,10 @@ impl DockerBackend {
                 "write sandbox(\"docker\", image: \"NAME@sha256:…\")",
             ));
         };
-        let tree = objects
-            .tree(workspace)
-            .map_err(|err| SandboxError::Workspace(format!("cannot be read: {err}")))?;
-        verify(&tree, limits).map_err(SandboxError::Workspace)?;
+        verify(tree, limits).map_err(SandboxError::Workspace)?;
         let (docker, plan) = self.shared.ready(image).await?;
-        let mut one = Container::begin(&docker, &plan, limits, &tree).await?;
-        one.fill(&tree, objects).await?;
+        let mut one = Container::begin(&docker, &plan, limits, tree).await?;
+        one.fill(tree, objects).await?;
         Ok(one)
     }
 }
@@ -181,7 +178,7 @@ impl Backend for DockerBackend {
 
     fn open<'a>(
         &'a self,
-        workspace: &'a Digest,
+        workspace: &'a Tree,
         objects: &'a dyn Objects,
         limits: &'a Limits,
     ) -> BoxFuture<'a, Result<Box<dyn Sandbox>, SandboxError>> {
