@@ -5,14 +5,14 @@ use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::json;
 
-use crate::engine::{self, Cancel, Ended, Engine, Limits, ProgramRecord, RunLog, State};
+use crate::engine::{self, Cancel, Ended, Engine, Limits, RunLog, State};
 use crate::lang::{ExprKind, Pipeline, Value};
 use crate::plan::{Plan, walk};
 use crate::store::{Store, StoreError};
 
 use super::progress::Progress;
 use super::settled::{self, Asked, Came};
-use super::{Exit, Failure, arguments, load, outputs, print};
+use super::{Exit, Failure, arguments, load, outputs, print, served};
 use crate::project::{Project, Watched};
 
 /// How long a run that is asked to stop may finish what is in flight.
@@ -103,13 +103,12 @@ fn with_store(
     if args.offline {
         operators = operators.offline();
     }
-    let served = |name: &str| Some(project.settings.models.get(name)?.model.clone());
-    log.leave_program(&ProgramRecord::of(&plan, &operators, &served)).map_err(|err| {
-        StoreError::Io {
-            doing: "writing down the program in",
-            path: log.folder().display().to_string(),
-            source: err,
-        }
+    let program = served::program(project, &plan, &operators);
+    served::tell_of_others(project, entry, &plan, &program, Some(&log.info.id));
+    log.leave_program(&program).map_err(|err| StoreError::Io {
+        doing: "writing down the program in",
+        path: log.folder().display().to_string(),
+        source: err,
     })?;
     let engine = Engine {
         store: store.clone(),

@@ -40,6 +40,6 @@ pub use operator::{
 };
 pub use output::Place;
 pub use pools::{Held, Limits};
-pub use program_record::{ProgramRecord, StageText};
+pub use program_record::{ProgramRecord, StageText, stages_with_model};
 pub use retention::{Pin, kept_runs, needs, pin, pins, unpin};
 pub use run::{Ended, Engine};

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::lang::Value;
+use crate::lang::{ExprKind, Stage, Value};
 use crate::plan::{Plan, operators, walk};
 
 use super::call::Operators;
@@ -46,12 +46,8 @@ impl ProgramRecord {
         let mut models = BTreeMap::new();
         let stages = plan.order.iter().map(|node| {
             let stage = plan.stage(*node);
-            walk(&stage.expr, &mut |expr| {
-                if let crate::lang::ExprKind::Const(value) = &expr.kind {
-                    models.extend(
-                        models_in(value).filter_map(|name| Some((name.to_string(), served(name)?))),
-                    );
-                }
+            each_model(stage, &mut |name| {
+                models.extend(served(name).map(|served| (name.to_string(), served)));
             });
             let span = stage.expr.span;
             let source = plan.pipeline.sources.text(span.file);
@@ -74,6 +70,26 @@ impl ProgramRecord {
         let bytes = std::fs::read(store.join("runs").join(run).join(FILE)).ok()?;
         serde_json::from_slice(&bytes).ok()
     }
+}
+
+/// The needed stages that name a model, in order.
+pub fn stages_with_model<'p>(plan: &'p Plan, model: &str) -> Vec<&'p str> {
+    let names = |stage: &&Stage| {
+        let mut found = false;
+        each_model(stage, &mut |name| found |= name == model);
+        found
+    };
+    let stages = plan.order.iter().map(|node| plan.stage(*node)).filter(names);
+    stages.map(|stage| stage.name.as_str()).collect()
+}
+
+/// Tells of each model that a stage names, as often as it does.
+fn each_model(stage: &Stage, told: &mut dyn FnMut(&str)) {
+    walk(&stage.expr, &mut |expr| {
+        if let ExprKind::Const(value) = &expr.kind {
+            models_in(value).for_each(&mut *told);
+        }
+    });
 }
 
 /// The names of the models in a constant: itself one, or a list of them.

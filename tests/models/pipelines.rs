@@ -275,3 +275,23 @@ fn settings_that_cannot_be_are_refused() {
         assert_eq!(output.status.code(), Some(2), "{said}");
     }
 }
+
+#[test]
+fn another_model_behind_the_same_name_is_told() {
+    let server = Server::new(|_, _| says("ha"));
+    let project = project(&server, "", JOKES);
+    assert!(!ok(&project).contains("note:"));
+    assert!(!ok(&project).contains("note:"));
+    let settings = std::fs::read_to_string(project.path("claw.toml")).expect("settings");
+    project.write("claw.toml", &settings.replace("\"served\"", "\"other\""));
+    let note = "note: model `teacher` was served in the last run and is other now; answers are kept \
+                under the name\n  help: give it another name, or renew what it said with `claw run \
+                main.claw --refresh jokes`\n";
+    let planned = project.command(&["plan", "main.claw"]).output().expect("claw starts");
+    assert_eq!(String::from_utf8_lossy(&planned.stderr), note);
+    assert!(ok(&project).contains(note));
+    assert_eq!(server.asked().len(), 3, "what was said stands");
+    let renewed = project.claw(&["run", "main.claw", "--quiet", "--refresh", "jokes"]);
+    assert!(renewed.status.success() && renewed.stderr.is_empty(), "{renewed:?}");
+    assert_eq!(server.asked().len(), 6);
+}

@@ -10,7 +10,7 @@ use crate::engine::{self, Forecast, RunRecord};
 use crate::plan::{PartKind, Plan, Reason};
 use crate::store::Snapshot;
 
-use super::{Exit, Failure, arguments, load, print};
+use super::{Exit, Failure, arguments, load, print, served};
 use crate::project::Project;
 
 /// Looks ahead and tells.
@@ -23,6 +23,8 @@ pub(super) fn plan(args: &arguments::Plan) -> Result<Exit, Failure> {
     let before = last.as_ref().map(|run| run.stages.clone()).unwrap_or_default();
     let changed = last.map(|run| changed_params(&run, &plan)).unwrap_or_default();
     let operators = load::operators(&project, true)?;
+    let program = served::program(&project, &plan, &operators);
+    served::tell_of_others(&project, &entry, &plan, &program, None);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .build()
         .map_err(|err| Failure::work(format!("starting the runtime: {err}")))?;
