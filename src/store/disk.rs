@@ -143,6 +143,11 @@ impl Store {
         self.shared.healthy()
     }
 
+    /// Whether the disk refused something, so that nothing more is written.
+    pub fn has_failed(&self) -> bool {
+        self.shared.healthy().is_err()
+    }
+
     /// What to do about the error that stopped the store, if one did.
     pub fn help(&self) -> Option<&'static str> {
         lock(&self.shared.failure).as_ref()?.help
@@ -272,6 +277,7 @@ impl Store {
 
     /// Brings small objects, those that are not on their way already.
     fn bring_objects(&self, mut new: Vec<(Digest, Arc<[u8]>)>) -> Result<(), StoreError> {
+        self.shared.healthy()?;
         let mut waiting = lock(&self.shared.objects);
         new.retain(|(digest, bytes)| match waiting.entry(*digest) {
             // One that stands in a pack but was found bad there is written again.
@@ -285,8 +291,14 @@ impl Store {
                 true
             }
         });
+        if new.is_empty() {
+            return Ok(());
+        }
+        // Queued before anybody else can take them for brought: a receipt that names them comes later.
+        let due = self.writer.queue(Work::Objects(new));
         drop(waiting);
-        if new.is_empty() { Ok(()) } else { self.bring(Work::Objects(new)) }
+        self.writer.go_on(due);
+        Ok(())
     }
 
     fn append(&self, receipt: &Receipt) -> Result<(), StoreError> {
@@ -301,7 +313,8 @@ impl Store {
 
     fn bring(&self, work: Work) -> Result<(), StoreError> {
         self.shared.healthy()?;
-        self.writer.bring(work);
+        let due = self.writer.queue(work);
+        self.writer.go_on(due);
         Ok(())
     }
 }

@@ -63,6 +63,17 @@ impl Queue {
     }
 }
 
+/// When what waits is to be written.
+#[derive(Clone, Copy)]
+pub(super) enum Due {
+    /// With what comes later, or when the settler looks.
+    Later,
+    /// At once, by whoever writes.
+    Soon,
+    /// Before anything more is brought.
+    Now,
+}
+
 /// Appends to the packs of a store.
 pub(super) struct Writer {
     shared: Arc<Shared>,
@@ -96,19 +107,23 @@ impl Writer {
         })
     }
 
-    /// Takes something to write, and writes it with all that waits when it is time.
-    pub(super) fn bring(&self, work: Work) {
-        let (due, much) = {
-            let mut queue = lock(&self.queue);
-            queue.push(work);
-            (queue.is_due(), queue.bytes >= MUCH)
-        };
-        if !due {
-            return self.handover.expect();
+    /// Takes something to write. [`Writer::go_on`] with what it says must follow.
+    pub(super) fn queue(&self, work: Work) -> Due {
+        let mut queue = lock(&self.queue);
+        queue.push(work);
+        match (queue.is_due(), queue.bytes >= MUCH) {
+            (false, _) => Due::Later,
+            (true, false) => Due::Soon,
+            (true, true) => Due::Now,
         }
-        match much {
-            true => self.write(lock(&self.appender)),
-            false => self.write_unless_busy(),
+    }
+
+    /// Writes what waits when it is time.
+    pub(super) fn go_on(&self, due: Due) {
+        match due {
+            Due::Later => return self.handover.expect(),
+            Due::Soon => self.write_unless_busy(),
+            Due::Now => self.write(lock(&self.appender)),
         }
         self.handover.keep_up();
     }
@@ -132,7 +147,15 @@ impl Writer {
             }
             drop(appender);
             // What came since was left to this thread if it came before the lock was given up.
-            if !lock(&self.queue).is_due() {
+            let (due, empty) = {
+                let queue = lock(&self.queue);
+                (queue.is_due(), queue.works.is_empty())
+            };
+            if !due {
+                // The settler may have come by when this thread was busy, and gone again.
+                if !empty {
+                    self.handover.expect();
+                }
                 return;
             }
             appender = match self.appender.try_lock() {
