@@ -24,6 +24,7 @@ extern def sum(of: [Number]) -> Number
 extern def odd(of: Number) -> Number?
 extern def twice(of: Number) -> [Number]
 extern def guess(hint: str?) -> Number
+extern def meet(n: int) -> Number
 "#;
 
 type Work = dyn Fn(&Args, &Context) -> Result<Value, CallError> + Send + Sync;
@@ -142,6 +143,23 @@ impl Toys {
                 2 => Err(CallError::row("a bad guess")),
                 _ if args.get("hint")?.as_str() == Some("give up") => Ok(number(0)),
                 guess => Ok(number(guess as i64)),
+            }),
+        );
+        let there = (std::sync::Mutex::new(0), std::sync::Condvar::new());
+        toy(
+            "toy.meet",
+            Pool::Instant,
+            Box::new(move |_, _| {
+                let (count, came) = &there;
+                let mut count = count.lock().expect("a lock");
+                *count += 1;
+                came.notify_all();
+                let patience = std::time::Duration::from_secs(30);
+                let met = came.wait_timeout_while(count, patience, |count| *count < 2);
+                match met.expect("a lock").1.timed_out() {
+                    true => Err(CallError::row("nobody else came")),
+                    false => Ok(number(2)),
+                }
             }),
         );
         Toys { operators: Operators::new(all), calls }
@@ -316,6 +334,51 @@ fn infrastructure_failures_are_retried_and_rows_that_fail_are_put_aside() {
     let (again, _store) = run(folder.path(), &toys, &text, 2);
     assert!(again.is_whole());
     assert_eq!(toys.calls("toy.flaky"), 8 + 2);
+}
+
+#[test]
+fn a_stage_of_which_no_row_could_be_made_has_no_result() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let text = |last: i64| {
+        format!(
+            "
+use std/toy
+stage numbers = for i in 1..={last} {{ toy.number(n: 997 + i) }}
+stage tried = for x in numbers {{ toy.flaky(of: x) }} with {{ on_error: keep }}
+output tried
+"
+        )
+    };
+    // The line is down for all of them: nothing is known, which is not the same as no rows.
+    let toys = Toys::new(9, 1);
+    let (ended, store) = run(folder.path(), &toys, &text(2), 2);
+    let told = "none of its rows could be made: the line is down";
+    assert_eq!(ended.failures, [("tried".to_string(), told.to_string())]);
+    assert_eq!(ended.result("tried"), None);
+    let tried = &ended.counts[1];
+    assert_eq!((tried.failed, tried.outside), (2, 2));
+    drop(store);
+    // What fails for its own reasons is put aside, however much that is.
+    let toys = Toys::new(0, 1);
+    let (ended, store) = run(folder.path(), &toys, &text(4), 2);
+    assert!(ended.is_whole(), "{:?}", ended.failures);
+    assert_eq!(rows(&store, &ended, "tried"), [998, 999]);
+    let tried = &ended.counts[1];
+    assert_eq!((tried.failed, tried.outside), (2, 0));
+}
+
+#[test]
+fn equal_calls_that_share_nothing_do_not_wait_for_each_other() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let toys = Toys::new(0, 1);
+    let text = "
+use std/toy
+stage met = for i in 1..=2 { toy.meet(n: 1) } with { cache: off }
+output met
+";
+    let (ended, _store) = run(folder.path(), &toys, text, 2);
+    assert!(ended.is_whole(), "{:?}", ended.failures);
+    assert_eq!(toys.calls("toy.meet"), 2);
 }
 
 #[test]

@@ -286,6 +286,11 @@ fn tell(plan: &Plan, ended: &Ended, written: &[String], shown: &str, took: Durat
     }
     if failed > 0 {
         summary.push_str(&format!(", {} put aside", print::number(failed)));
+        let outside: u64 = ended.counts.iter().map(|count| count.outside).sum();
+        if outside > 0 {
+            let outside = print::number(outside);
+            summary.push_str(&format!(" ({outside} not for reasons of their own)"));
+        }
     }
     print::line(&format!("\n{summary} in {took}."));
 }

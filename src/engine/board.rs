@@ -34,6 +34,8 @@ pub struct Line {
     pub ran: AtomicU64,
     /// Rows put aside.
     pub failed: AtomicU64,
+    /// Those of them that failed for reasons outside of them: an endpoint, a sandbox, the disk.
+    pub outside: AtomicU64,
     /// Rows for which no attempt of a `try` was accepted.
     pub dropped: AtomicU64,
     state: Mutex<(State, String)>,
@@ -54,6 +56,8 @@ pub struct Count {
     pub ran: u64,
     /// Rows put aside.
     pub failed: u64,
+    /// Those of them that failed for reasons outside of them: an endpoint, a sandbox, the disk.
+    pub outside: u64,
     /// Rows for which no attempt of a `try` was accepted.
     pub dropped: u64,
     /// A word on how far a long call is, such as `step 40/1000, loss 0.61`.
@@ -76,6 +80,7 @@ impl Board {
             cached: AtomicU64::new(0),
             ran: AtomicU64::new(0),
             failed: AtomicU64::new(0),
+            outside: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
             state: Mutex::new((State::Waiting, String::new())),
         };
@@ -109,6 +114,7 @@ impl Line {
             cached: self.cached.load(Ordering::Relaxed),
             ran: self.ran.load(Ordering::Relaxed),
             failed: self.failed.load(Ordering::Relaxed),
+            outside: self.outside.load(Ordering::Relaxed),
             dropped: self.dropped.load(Ordering::Relaxed),
             note,
         }

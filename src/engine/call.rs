@@ -150,7 +150,8 @@ impl RowCaller {
         // Without a network a recorded answer is all there is, whatever the policy says.
         let only_recorded = shared.operators.offline && operator.about().kind == Kind::Recorded;
         // Before the store is asked: an equal call that is being made will have kept its result.
-        let _turn = Turn::of(shared, key).await;
+        let shares = kept && (only_recorded || self.policy.cache != CacheUse::Off);
+        let _turn = if shares { Some(Turn::of(shared, key).await) } else { None };
         if kept
             && (only_recorded || self.believes(&key))
             && let Some(value) = self.look_up(&key)?

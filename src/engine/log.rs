@@ -87,6 +87,9 @@ pub enum Event {
         error: String,
         /// Its last output, whole.
         output: String,
+        /// Whether the reason is outside of it: an endpoint, a sandbox, the disk.
+        #[serde(default)]
+        outside: bool,
         /// The row it was made from, where it was one.
         input: Option<Digest>,
     },

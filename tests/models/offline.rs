@@ -126,6 +126,26 @@ fn what_is_not_recorded_is_told_and_the_rest_is_made() {
 }
 
 #[test]
+fn what_reads_a_stage_without_a_result_has_none() {
+    let server = Server::of(vec![says("Ha!")]);
+    let program = |topics: &str| {
+        JOKES.replace("\"rain\", \"trains\"", topics)
+            + "stage joined = for n in [1, 2] { { n: n, jokes: len(jokes) } }\n\
+               output joined as \"joined.jsonl\"\n"
+    };
+    let project = project(&program("\"rain\", \"trains\""), &server);
+    online(&project);
+    let before = read(&project, "joined.jsonl");
+    assert_eq!(before, "{\"jokes\":2,\"n\":1}\n{\"jokes\":2,\"n\":2}\n");
+    project.write("main.claw", &program("\"rain\", \"trains\", \"tea\""));
+    let output = project.claw(&["run", "main.claw", "--offline", "--json"]);
+    let told: Json = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(output.status.code(), Some(1), "{told}");
+    assert_eq!(told["results"]["joined"], Json::Null);
+    assert_eq!(read(&project, "joined.jsonl"), before, "what was there stays");
+}
+
+#[test]
 fn a_miss_in_a_try_is_no_attempt() {
     let server = Server::of(vec![says("{}")]);
     let program = r#"

@@ -370,7 +370,7 @@ impl Graph {
 
     fn each(&self, place: usize, rows: &[i64], by: Each, only: Only) -> Made {
         let policy = &self.stages[place].policy;
-        let (mut out, mut tried, mut failed) = (Vec::new(), 0, 0);
+        let (mut out, mut tried, mut failed, mut outside) = (Vec::new(), 0, 0, false);
         for n in rows.iter().copied().filter(|n| only.in_generator(*n)) {
             if policy.canary == Some(tried) && !policy.goes_on(tried, failed) {
                 return Made::Fails;
@@ -388,7 +388,10 @@ impl Graph {
                     Fate::Later(times) | Fate::Hangs(times) if times <= policy.retries => {
                         out.push(n);
                     }
-                    _ => failed += 1,
+                    fate => {
+                        failed += 1;
+                        outside |= fate != Fate::Fails;
+                    }
                 },
             }
         }
@@ -397,7 +400,9 @@ impl Graph {
             OnError::Keep => false,
             OnError::Drop(percent) => failed * 100 > percent * tried,
         };
-        if too_many { Made::Fails } else { Made::Table(out) }
+        // That none could be made is a result only where that says something about the rows.
+        let unknown = outside && failed == tried;
+        if too_many || unknown { Made::Fails } else { Made::Table(out) }
     }
 }
 

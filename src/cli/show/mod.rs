@@ -206,7 +206,7 @@ fn failed(run: &RunRecord, stage: &str, args: &arguments::Show) -> Result<Exit, 
         .events
         .iter()
         .filter_map(|event| match event {
-            Event::RowFailed { stage: at, place, error, output, input } if at == stage => {
+            Event::RowFailed { stage: at, place, error, output, input, .. } if at == stage => {
                 Some((place, error, output, input))
             }
             _ => None,

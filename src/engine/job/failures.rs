@@ -34,12 +34,15 @@ impl Job {
             }
             err => {
                 self.board().failed.fetch_add(1, Ordering::Relaxed);
+                let mut fails = self.policy.on_error == OnError::Fail;
+                if let CallError::Infrastructure(why) = err {
+                    self.board().outside.fetch_add(1, Ordering::Relaxed);
+                    self.outside.get_or_init(|| why.clone());
+                    // A store that takes nothing more is no failure of the row.
+                    fails |= self.shared.store.has_failed();
+                }
                 self.put_aside(place, err, input);
-                // A store that takes nothing more is no failure of the row.
-                let broken = || {
-                    matches!(err, CallError::Infrastructure(_)) && self.shared.store.sync().is_err()
-                };
-                if self.policy.on_error == OnError::Fail || broken() {
+                if fails {
                     self.fail(err.to_string());
                 }
                 self.judge();
@@ -71,6 +74,7 @@ impl Job {
             place: place.to_vec(),
             error: err.to_string(),
             output,
+            outside: matches!(err, CallError::Infrastructure(_)),
             input,
         });
     }

@@ -2,8 +2,8 @@
 
 mod failures;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use futures::future::BoxFuture;
@@ -48,6 +48,10 @@ pub(super) struct Job {
     failure: std::sync::Mutex<Option<String>>,
     /// Rows whose answers are not recorded, in a run that asks nobody.
     unanswered: Unanswered,
+    /// Why the first row failed that failed for a reason outside of it.
+    outside: OnceLock<String>,
+    /// Set when a row could not be made because what it reads has no result.
+    cut_off: AtomicBool,
     /// Set when no further row should start.
     pub(super) give_up: AtomicBool,
     /// Rows that were started, those that a condition left out among them.
@@ -110,6 +114,8 @@ impl Job {
             output,
             failure: Default::default(),
             unanswered: Unanswered::default(),
+            outside: OnceLock::new(),
+            cut_off: AtomicBool::new(false),
             give_up: AtomicBool::new(false),
             started: AtomicU64::new(0),
             all_started: AtomicBool::new(false),
@@ -237,7 +243,8 @@ impl Job {
             return Err(CallError::row(message));
         }
         started?;
-        if self.shared.cancel.is_cancelled() {
+        // A table that lacks rows for such reasons would be taken for the real one.
+        if self.shared.cancel.is_cancelled() || self.cut_off.load(Ordering::Relaxed) {
             return Err(CallError::Cancelled);
         }
         self.unanswered.told()?;
@@ -246,6 +253,13 @@ impl Job {
         }
         let table = self.output.table();
         let rows = table.rows.len() as u64;
+        // Whatever `on_error` says of single rows: that all failed says that nothing could be done.
+        let count = self.board().count();
+        if let (0, Some(why)) = (count.ran + count.cached, self.outside.get()) {
+            return Err(CallError::Infrastructure(format!(
+                "none of its rows could be made: {why}"
+            )));
+        }
         let value = Value::Table(Arc::new(table));
         let (digest, _) = keep_value(&*self.shared.store, value, true)?;
         // A table with rows put aside is not the stage's result for good: they are tried again.
@@ -409,7 +423,7 @@ impl Job {
                     self.board().cached.fetch_add(1, Ordering::Relaxed);
                 }
             }
-            Err(CallError::Cancelled) => {}
+            Err(CallError::Cancelled) => self.cut_off.store(true, Ordering::Relaxed),
             Err(err) => self.row_failed(&row.place, &err, row.input),
         }
     }
