@@ -244,6 +244,8 @@ impl Group {
 pub(crate) struct Cgroup {
     /// Some until it is dropped.
     group: Option<Group>,
+    /// Whether an init has moved in. An order may still be under way to one that will.
+    pub(crate) entered: bool,
     all: Arc<Cgroups>,
 }
 
@@ -252,7 +254,7 @@ impl Cgroup {
     pub(crate) fn new(all: &Arc<Cgroups>, limits: &Limits, files: u64) -> io::Result<Cgroup> {
         let memory = confine::whole_memory(limits).saturating_add(files).saturating_add(OVERHEAD);
         let bounds = Bounds { memory, processes: u64::from(limits.processes).saturating_add(1) };
-        Ok(Cgroup { group: Some(all.take(bounds)?), all: Arc::clone(all) })
+        Ok(Cgroup { group: Some(all.take(bounds)?), entered: false, all: Arc::clone(all) })
     }
 
     /// What its init needs of it: a file that moves in who writes `0` to it, and one that tells how
@@ -269,8 +271,10 @@ impl Cgroup {
 
 impl Drop for Cgroup {
     fn drop(&mut self) {
-        if let Some(group) = self.group.take() {
-            self.all.give_back(group);
+        match self.group.take() {
+            Some(group) if self.entered => self.all.give_back(group),
+            Some(group) => self.all.remove(group.path),
+            None => {}
         }
     }
 }
@@ -357,25 +361,29 @@ mod tests {
             Ok(all) => Arc::new(all),
             Err(why) => return eprintln!("skipped: {why}"),
         };
-        let limits = Limits::default();
+        let new = |processes: u32| {
+            let limits = Limits { processes, ..Limits::default() };
+            let mut one = Cgroup::new(&all, &limits, 0).expect("a group");
+            one.entered = true;
+            one
+        };
         let path = |one: &Cgroup| one.group.as_ref().map(|group| group.path.clone());
-        let first = Cgroup::new(&all, &limits, 0).expect("a group");
-        let second = Cgroup::new(&all, &limits, 0).expect("a group");
+        let first = new(9);
+        let second = new(9);
         let used = path(&first);
         assert_ne!(used, path(&second), "each has its own");
         drop(first);
-        let other = Cgroup::new(&all, &Limits { processes: 7, ..limits.clone() }, 0);
-        assert_ne!(used, path(&other.expect("a group")), "other limits are another group's");
+        assert_ne!(used, path(&new(7)), "other limits are another group's");
 
         // Somebody who has not gone yet keeps it from the next.
         let mut sleeper = std::process::Command::new("sleep").arg("60").spawn().expect("starts");
         let procs = used.clone().expect("a path").join("cgroup.procs");
         std::fs::write(procs, sleeper.id().to_string()).expect("moved in");
-        let third = Cgroup::new(&all, &limits, 0).expect("a group");
+        let third = new(9);
         assert_ne!(used, path(&third));
         sleeper.kill().expect("killed");
         sleeper.wait().expect("gone");
-        let fourth = Cgroup::new(&all, &limits, 0).expect("a group");
+        let fourth = new(9);
         assert_eq!(used, path(&fourth), "now nobody is there");
 
         let paths = [&second, &third, &fourth].map(|one| path(one).expect("a path"));

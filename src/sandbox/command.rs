@@ -25,7 +25,7 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, Resource, Rlimit, Signal, WaitStatus, setrlimit, setsid};
 use seccompiler::sock_filter;
 
-use super::spawn::{Start, spawn};
+use super::spawn::{Start, Unstarted, spawn};
 use super::wire::{Job, MAX_REPORT};
 use super::{Exit, errno};
 
@@ -92,6 +92,9 @@ pub(crate) struct Surroundings {
     pub(crate) filter: Option<Vec<sock_filter>>,
     /// Bytes of output that are kept.
     pub(crate) output: usize,
+    /// Whether processes are counted for these commands alone: then it is their doing when no more
+    /// can be started, and else the machine's.
+    pub(crate) counted_apart: bool,
     /// Keeps descriptor 3 taken, so that no pipe of ours is there when a command's report is.
     pub(crate) _third: Option<OwnedFd>,
 }
@@ -177,6 +180,9 @@ pub(crate) fn begin(
     };
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     if let Err(errno) = rustix::fs::open(workdir, flags, rustix::fs::Mode::empty()) {
+        if matches!(errno, Errno::MFILE | Errno::NFILE | Errno::NOMEM) {
+            return Err(errno.into());
+        }
         return Ok(Err(Ended::unstarted(&format!("in `{}`", job.workdir), errno)));
     }
     let (output, output_end) = reading_pipe()?;
@@ -200,7 +206,8 @@ pub(crate) fn begin(
     };
     let main = match spawn(start) {
         Ok(main) => main,
-        Err(err) => {
+        Err(Unstarted::Kernel(err)) if !around.counted_apart => return Err(err),
+        Err(Unstarted::Kernel(err) | Unstarted::Program(err)) => {
             return Ok(Err(Ended::unstarted(&format!("`{program}`"), errno::of(&err))));
         }
     };

@@ -9,6 +9,7 @@
 //! The workspace is not at `/workspace`: file operations translate that path, and commands start
 //! in it, but a command that names `/workspace` itself does not find it.
 
+mod ground;
 mod group;
 mod keeper;
 mod run;
@@ -18,10 +19,10 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use futures::future::BoxFuture;
-use rustix::fs::{AtFlags, MemfdFlags, Mode, OFlags, StatVfsMountFlags, memfd_create, unlinkat};
+use rustix::fs::{AtFlags, MemfdFlags, Mode, OFlags, memfd_create, unlinkat};
 use rustix::process::{Pid, Signal, kill_process_group};
 
 use super::command::{self, Surroundings};
@@ -30,9 +31,10 @@ use super::wire::Item;
 use super::workspace::{self, Filler, items, verify};
 use super::{
     Backend, Background, Closed, Command, FileError, Heard, Launched, Limits, Outcome, Patience,
-    Sandbox, SandboxError, Unfed, WORKSPACE, confine, files, find_python,
+    Sandbox, SandboxError, Unfed, WORKSPACE, confine, files, find_python, spawn,
 };
 use crate::store::{Digest, Entry, Objects, Tree};
+use ground::ground;
 use keeper::Keeper;
 
 /// Opens temporary directories. Isolates nothing.
@@ -64,7 +66,7 @@ struct LocalSandbox {
     around: Arc<Surroundings>,
     limits: Limits,
     known: BTreeSet<Digest>,
-    /// The process groups of its commands, which may have left processes behind.
+    /// The process groups that its commands left processes behind in.
     groups: Vec<Pid>,
     /// Output that such processes still write to. Dropping it ends the tasks that read it.
     lingering: tokio::task::JoinSet<()>,
@@ -97,15 +99,20 @@ impl LocalSandbox {
             filler.put(&item, &mut &content[..]).map_err(SandboxError::Workspace)?;
         }
         filler.settle().map_err(SandboxError::Workspace)?;
+        let runs = |entry: &Entry| matches!(entry, Entry::File { executable: true, .. });
+        if tree.entries.values().any(runs) {
+            spawn::settle();
+        }
         Ok(sandbox)
     }
 
     fn prepare(limits: &Limits, known: impl Iterator<Item = Digest>) -> io::Result<LocalSandbox> {
         hold_third()?;
-        let base = tempfile::Builder::new().prefix("claw-").tempdir_in(ground(limits))?;
+        let base = tempfile::Builder::new().prefix(ground::PREFIX).tempdir_in(ground(limits))?;
         std::fs::create_dir(base.path().join("workspace"))?;
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let root = rustix::fs::open(base.path().join("workspace"), flags, Mode::empty())?;
+        ground::claim(&root)?;
         let python = find_python().filter(|python| python.prefix.is_some());
         let mut path = "/usr/local/bin:/usr/bin:/bin".to_string();
         if let Some(folder) = python.as_ref().and_then(|python| python.program.parent()) {
@@ -123,6 +130,7 @@ impl LocalSandbox {
             rlimits: confine::process_limits(limits, false),
             filter: None,
             output: limits.output,
+            counted_apart: false,
             _third: None,
         };
         Ok(LocalSandbox {
@@ -156,9 +164,9 @@ impl LocalSandbox {
         let job = job(command);
         let placed = self.placed(&job.workdir);
         let stdin = input(&command.stdin).map_err(broken)?;
-        let (ended, main) =
+        let (ended, left) =
             run::run(&job, &placed, stdin, &self.around, enough).await.map_err(broken)?;
-        self.groups.extend(main);
+        self.groups.extend(left);
         if let Some(pipe) = ended.lingering
             && let Ok(mut pipe) = tokio::net::unix::pipe::Receiver::from_owned_fd(pipe)
         {
@@ -229,7 +237,6 @@ impl LocalSandbox {
     fn kill(&mut self) {
         self.keeper = None;
         for group in self.groups.drain(..) {
-            // Mostly nothing is left in it.
             let _ = kill_process_group(group, Signal::KILL);
         }
     }
@@ -238,32 +245,6 @@ impl LocalSandbox {
 impl Drop for LocalSandbox {
     fn drop(&mut self) {
         self.kill();
-    }
-}
-
-/// Memory that is a folder, on Linux.
-const SHARED_MEMORY: &str = "/dev/shm";
-/// How many full workspaces must have room in memory for one to be put there.
-const ROOMY: u64 = 4;
-
-/// Where workspaces are made: in memory where there is plenty and programs may be run from it, as
-/// the `process` backend has them there too. A disk's file system takes long to make and remove
-/// many small folders. `TMPDIR` has its way.
-fn ground(limits: &Limits) -> PathBuf {
-    static MEMORY: OnceLock<Option<u64>> = OnceLock::new();
-    let free = *MEMORY.get_or_init(|| {
-        if std::env::var_os("TMPDIR").is_some() {
-            return None;
-        }
-        let system = rustix::fs::statfs(SHARED_MEMORY).ok()?;
-        let flags = rustix::fs::statvfs(SHARED_MEMORY).ok()?.f_flag;
-        let unfit = StatVfsMountFlags::NOEXEC | StatVfsMountFlags::RDONLY;
-        let fits = system.f_type == libc::TMPFS_MAGIC && !flags.intersects(unfit);
-        fits.then(|| system.f_bavail.saturating_mul(system.f_bsize as u64))
-    });
-    match free {
-        Some(free) if free / ROOMY >= limits.disk => PathBuf::from(SHARED_MEMORY),
-        _ => std::env::temp_dir(),
     }
 }
 
@@ -289,12 +270,12 @@ fn nothing() -> io::Result<&'static File> {
 
 /// Keeps descriptor 3 taken as long as the program runs, see [`Surroundings`].
 fn hold_third() -> io::Result<()> {
-    static THIRD: OnceLock<Option<OwnedFd>> = OnceLock::new();
-    if THIRD.get().is_none() {
-        THIRD.get_or_init({
-            let third = Surroundings::hold_third()?;
-            || third
-        });
+    /// None until it was tried; what is in it is the descriptor, if it was free.
+    static THIRD: Mutex<Option<Option<OwnedFd>>> = Mutex::new(None);
+    // Two that try at once could both give it back.
+    let mut third = THIRD.lock().unwrap_or_else(PoisonError::into_inner);
+    if third.is_none() {
+        *third = Some(Surroundings::hold_third()?);
     }
     Ok(())
 }
@@ -361,7 +342,12 @@ impl Sandbox for LocalSandbox {
         path: &'a str,
         bytes: &'a [u8],
     ) -> BoxFuture<'a, Result<(), FileError>> {
-        Box::pin(async move { Ok(files::write(&self.placed(path), &mut &*bytes)?) })
+        Box::pin(async move {
+            files::write(&self.placed(path), &mut &*bytes)?;
+            // It may be a program, or be made one.
+            spawn::settle();
+            Ok(())
+        })
     }
 
     fn close<'a>(

@@ -41,7 +41,7 @@ impl ProcessSandbox {
         limits: Limits,
         tree: &Tree,
         objects: &dyn Objects,
-        cgroup: Option<Cgroup>,
+        mut cgroup: Option<Cgroup>,
         helper: Arc<Helper>,
     ) -> Result<ProcessSandbox, SandboxError> {
         let memory = limits.memory;
@@ -54,6 +54,9 @@ impl ProcessSandbox {
             Ok(()) => talk.stands().await,
         };
         let init = stands.map_err(|err| why(err, cgroup.as_ref(), memory))?;
+        if let Some(cgroup) = &mut cgroup {
+            cgroup.entered = true;
+        }
         Ok(ProcessSandbox { talk, init, memory, cgroup, _helper: helper })
     }
 

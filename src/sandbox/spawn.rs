@@ -11,6 +11,7 @@ use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::sync::RwLock;
 
 use rustix::io::Errno;
 use rustix::process::Pid;
@@ -19,6 +20,16 @@ use rustix::process::Pid;
 const STACK: usize = 64 << 10;
 /// What runs a file that is executable but no program, as the C library's `execvp` does.
 const SHELL: &str = "/bin/sh";
+
+/// Shared by those who are starting a process.
+static STARTING: RwLock<()> = RwLock::new(());
+
+/// Waits until every process that is being started has become its program: those have copies of all
+/// descriptors until then, of a file that another thread was just writing too, and such a file
+/// cannot be executed. Once this returns, what was closed before is closed everywhere.
+pub(super) fn settle() {
+    drop(STARTING.write());
+}
 
 /// A process to start.
 pub(super) struct Start<'a> {
@@ -46,50 +57,84 @@ struct Child<'a> {
     workdir: CString,
     streams: [c_int; 3],
     act: &'a mut dyn FnMut() -> Result<(), Errno>,
+    /// What `argv` and `env` point to.
+    _texts: [Vec<CString>; 2],
     /// Why there is no program. The parent reads it: the memory is the same.
     failed: Option<Errno>,
+}
+
+/// Why there is no new process.
+#[derive(Debug)]
+pub(super) enum Unstarted {
+    /// The program is not there, or cannot be executed.
+    Program(io::Error),
+    /// The kernel made no process, or had no room for the program: there are too many, too much
+    /// memory is taken, too many files are open.
+    Kernel(io::Error),
+}
+
+impl Unstarted {
+    /// Why a process that was made did not become the program.
+    fn of(errno: Errno) -> Unstarted {
+        match errno {
+            Errno::AGAIN | Errno::NOMEM | Errno::MFILE | Errno::NFILE => {
+                Unstarted::Kernel(errno.into())
+            }
+            errno => Unstarted::Program(errno.into()),
+        }
+    }
 }
 
 /// Starts it. The caller waits for it by its number.
 ///
 /// # Errors
 /// When there is no such program, it cannot be executed, or the kernel refuses.
-pub(super) fn spawn(start: Start<'_>) -> io::Result<Pid> {
-    let argv = start.argv.iter().map(|arg| text(arg)).collect::<io::Result<Vec<_>>>()?;
-    let env = start
-        .env
-        .iter()
-        .map(|(name, value)| text(&format!("{name}={value}")))
-        .collect::<io::Result<Vec<_>>>()?;
-    let path = start.env.iter().rev().find(|(name, _)| *name == "PATH").map(|(_, value)| *value);
-    let programs = candidates(start.argv.first().map_or("", String::as_str), path)?;
-    let pointers = |texts: &[CString]| -> Vec<*const libc::c_char> {
-        texts.iter().map(|text| text.as_ptr()).chain([std::ptr::null()]).collect()
-    };
-    let shell = text(SHELL)?;
-    let arguments = pointers(&argv);
-    let mut by_shell = vec![shell.as_ptr(), std::ptr::null()];
-    by_shell.extend(arguments.iter().skip(1));
-    let mut child = Child {
-        programs,
-        argv: arguments,
-        by_shell,
-        shell,
-        env: pointers(&env),
-        workdir: CString::new(start.workdir.as_os_str().as_bytes())?,
-        streams: start.streams.map(|stream| stream.as_raw_fd()),
-        act: start.act,
-        failed: None,
-    };
-    let pid = clone(&mut child)?;
+pub(super) fn spawn(start: Start<'_>) -> Result<Pid, Unstarted> {
+    let mut child = Child::of(start).map_err(Unstarted::Program)?;
+    let starting = STARTING.read();
+    let pid = clone(&mut child).map_err(Unstarted::Kernel)?;
+    drop(starting);
     match child.failed {
         None => Ok(pid),
         Some(errno) => {
             // It has ended already; it must not stay as a zombie. Whoever else buries the dead of
             // this process may have been faster.
             let _ = rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::empty());
-            Err(errno.into())
+            Err(Unstarted::of(errno))
         }
+    }
+}
+
+impl<'a> Child<'a> {
+    fn of(start: Start<'a>) -> io::Result<Child<'a>> {
+        let argv = start.argv.iter().map(|arg| text(arg)).collect::<io::Result<Vec<_>>>()?;
+        let env = start
+            .env
+            .iter()
+            .map(|(name, value)| text(&format!("{name}={value}")))
+            .collect::<io::Result<Vec<_>>>()?;
+        let path =
+            start.env.iter().rev().find(|(name, _)| *name == "PATH").map(|(_, value)| *value);
+        let programs = candidates(start.argv.first().map_or("", String::as_str), path)?;
+        let pointers = |texts: &[CString]| -> Vec<*const libc::c_char> {
+            texts.iter().map(|text| text.as_ptr()).chain([std::ptr::null()]).collect()
+        };
+        let shell = text(SHELL)?;
+        let arguments = pointers(&argv);
+        let mut by_shell = vec![shell.as_ptr(), std::ptr::null()];
+        by_shell.extend(arguments.iter().skip(1));
+        Ok(Child {
+            programs,
+            argv: arguments,
+            by_shell,
+            shell,
+            env: pointers(&env),
+            workdir: CString::new(start.workdir.as_os_str().as_bytes())?,
+            streams: start.streams.map(|stream| stream.as_raw_fd()),
+            act: start.act,
+            _texts: [argv, env],
+            failed: None,
+        })
     }
 }
 
@@ -245,6 +290,9 @@ mod tests {
             workdir: Path::new("/"),
             streams: [null.as_fd(), write.as_fd(), null.as_fd()],
             act,
+        })
+        .map_err(|unstarted| match unstarted {
+            Unstarted::Program(err) | Unstarted::Kernel(err) => err,
         })?;
         drop(write);
         let mut printed = String::new();

@@ -25,7 +25,7 @@ pub(super) fn too_deep(text: &str) -> Option<usize> {
         let rest = &bytes[at..];
         let inside = stack.last().copied().unwrap_or(Inside::Bracket);
         at += match inside {
-            Inside::Bracket => code(rest, &mut stack),
+            Inside::Bracket => code(bytes, at, &mut stack),
             Inside::Text | Inside::LongText => string(rest, inside, &mut stack),
         };
         if stack.len() > MAX_DEPTH {
@@ -47,7 +47,7 @@ pub(super) fn outer_lines(text: &str) -> Vec<usize> {
             lines.push(at + 1);
         }
         at += match inside.unwrap_or(Inside::Bracket) {
-            Inside::Bracket => code(&bytes[at..], &mut stack),
+            Inside::Bracket => code(bytes, at, &mut stack),
             inside => string(&bytes[at..], inside, &mut stack),
         };
     }
@@ -60,7 +60,8 @@ fn plain(rest: &[u8], means: impl Fn(u8) -> bool) -> usize {
 }
 
 /// Takes one step through code; gives how many bytes it took.
-fn code(rest: &[u8], stack: &mut Vec<Inside>) -> usize {
+fn code(bytes: &[u8], at: usize, stack: &mut Vec<Inside>) -> usize {
+    let rest = &bytes[at..];
     let means =
         |byte| matches!(byte, b'/' | b'r' | b'"' | b'(' | b'[' | b'{' | b')' | b']' | b'}' | b'\n');
     let plain = plain(rest, means);
@@ -70,10 +71,13 @@ fn code(rest: &[u8], stack: &mut Vec<Inside>) -> usize {
     if rest.starts_with(b"//") {
         return rest.iter().position(|b| *b == b'\n').unwrap_or(rest.len());
     }
-    if rest.starts_with(b"r\"\"\"") {
+    // The end of a word is no prefix of a string: `or"…"`.
+    let begins =
+        at == 0 || !matches!(bytes[at - 1], b'_' | b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z');
+    if begins && rest.starts_with(b"r\"\"\"") {
         return find(&rest[4..], b"\"\"\"").map_or(rest.len(), |end| 4 + end + 3);
     }
-    if rest.starts_with(b"r\"") {
+    if begins && rest.starts_with(b"r\"") {
         let end = rest[2..].iter().position(|b| matches!(b, b'"' | b'\n'));
         return end.map_or(rest.len(), |end| 2 + end + 1);
     }
@@ -133,6 +137,8 @@ mod tests {
         assert_eq!(too_deep(&format!("\"{}\"", "(".repeat(1000))), None);
         assert_eq!(too_deep(&format!("// {}", "(".repeat(1000))), None);
         assert_eq!(too_deep(&format!("r\"\"\"{}\"\"\"", "(".repeat(1000))), None);
+        let after_a_word = "x or\"a \\\" (\"\n".repeat(MAX_DEPTH + 1);
+        assert_eq!(too_deep(&after_a_word), None);
         let holes = "\"{".repeat(MAX_DEPTH);
         assert!(too_deep(&holes).is_some());
     }

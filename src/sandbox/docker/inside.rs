@@ -94,6 +94,7 @@ fn settle(
         rlimits: confine::process_limits(&limits, counter.is_some()),
         filter: counter.is_none().then_some(filters.uncounted),
         output: limits.output,
+        counted_apart: true,
         _third: third,
     };
     Ok((around, Senses { children, counter, limits, files: 0, without: Without::new() }))

@@ -83,6 +83,7 @@ impl Plan {
                 rlimits,
                 filter: filtered.then(|| filters.uncounted.clone()),
                 output: limits.output,
+                counted_apart: true,
                 _third: None,
             },
             order,

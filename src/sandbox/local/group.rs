@@ -4,7 +4,8 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::process::{
-    Pid, PidfdFlags, Signal, WaitOptions, WaitStatus, kill_process_group, pidfd_open, waitpid,
+    Pid, PidfdFlags, Signal, WaitOptions, WaitStatus, kill_process_group, pidfd_open,
+    test_kill_process_group, waitpid,
 };
 
 /// The process group of one command, which its main process leads. Dropping one that has not been
@@ -24,7 +25,8 @@ impl Group {
         match pidfd_open(main, PidfdFlags::empty()) {
             Ok(events) => Ok(Group { main, events, status: None }),
             Err(err) => {
-                end(main);
+                let _ = kill_process_group(main, Signal::KILL);
+                bury(main);
                 Err(err.into())
             }
         }
@@ -50,7 +52,13 @@ impl Group {
         self.status
     }
 
-    /// Kills what is in the group.
+    /// The group, if the main process has ended and left others in it: then nobody else gets its
+    /// number. One that nobody is left in is never named again.
+    pub(super) fn left_behind(&self) -> Option<Pid> {
+        (self.status.is_some() && test_kill_process_group(self.main).is_ok()).then_some(self.main)
+    }
+
+    /// Kills what is in the group, whose main process has not been seen to end.
     pub(super) fn kill(&mut self) {
         let _ = kill_process_group(self.main, Signal::KILL);
     }
@@ -58,15 +66,19 @@ impl Group {
 
 impl Drop for Group {
     fn drop(&mut self) {
+        if self.status.is_some() {
+            return;
+        }
+        // First, as long as the number is certainly theirs.
+        self.kill();
         if self.ended().is_none() {
-            end(self.main);
+            bury(self.main);
         }
     }
 }
 
-/// Kills a group whose main process nobody has buried, and sees to that without being waited for.
-fn end(main: Pid) {
-    let _ = kill_process_group(main, Signal::KILL);
+/// Sees to the burial of a main process that was killed, without being waited for.
+fn bury(main: Pid) {
     let bury = move || {
         let _ = waitpid(Some(main), WaitOptions::empty());
     };

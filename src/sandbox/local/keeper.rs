@@ -223,7 +223,7 @@ impl Keeping {
                 return true;
             };
             jobs.note(group.main(), status, 0);
-            left.push(group.main());
+            left.extend(group.left_behind());
             false
         });
     }
@@ -234,7 +234,6 @@ impl Keeping {
         going.into_iter().for_each(|main| self.kill(main));
         self.bury();
         for group in self.left.drain(..) {
-            // Mostly nothing is left in it.
             let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
         }
     }

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use rustix::process::{Pid, Signal};
+use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::Interest;
 use tokio::io::unix::{AsyncFd, AsyncFdReadyGuard};
 
@@ -19,7 +19,7 @@ use super::super::wire::Job;
 use super::group::Group;
 
 /// Runs a command to its end, which comes by signal 9 when it has been enough or when this is
-/// dropped. Says its main process too, if it had one.
+/// dropped. Says its process group too, if it left anybody in it.
 ///
 /// # Errors
 /// When the machinery fails.
@@ -78,7 +78,16 @@ pub(super) async fn run(
     };
     let [output, report] = [output, report].map(|pipe| pipe.map(AsyncFd::into_inner));
     let exit = killed.unwrap_or_else(|| command::natural(status, false));
-    Ok((Streams { output, report, heard }.end(exit)?, Some(begun.main)))
+    let left = group.left_behind();
+    match (Streams { output, report, heard }).end(exit) {
+        Ok(ended) => Ok((ended, left)),
+        Err(err) => {
+            if let Some(left) = left {
+                let _ = kill_process_group(left, Signal::KILL);
+            }
+            Err(err)
+        }
+    }
 }
 
 /// Has the runtime told when there is something to read.
