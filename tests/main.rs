@@ -34,6 +34,7 @@ mod packages;
 mod power;
 mod lsp;
 mod oracle;
+mod outputs;
 mod outside;
 mod quickstart;
 mod recording;

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 
+use super::check::outputs::over_what_is_read;
 use super::check::{given, missing, noun, order::order, out_of_bounds, place_of, read_template};
 use super::diagnostic::{Diagnostic, did_you_mean, listed, nearest};
 use super::eval::{Scope, evaluate};
@@ -63,6 +64,9 @@ fn bound(
             span: stage.span,
         })
         .collect();
+    // What constants name was looked at when the program was checked; now parameters are known too.
+    let read = world.read.iter().map(|(path, _)| (path.clone(), None)).collect();
+    over_what_is_read(&program.outputs, &program.sources, &read, &mut found);
     if !found.is_empty() {
         return Err(told(found));
     }

@@ -87,9 +87,9 @@ pub struct Stage {
 pub struct Output {
     /// The stage.
     pub stage: String,
-    /// Where the result is written when the run ends, relative to the project.
+    /// Where the result is written when the run ends, relative to the project, without `.` and `..`.
     pub path: Option<String>,
-    /// Where it is declared.
+    /// Where its path stands, else its name.
     pub span: Span,
 }
 

@@ -23,6 +23,7 @@ mod names;
 mod notes;
 mod operators;
 pub(super) mod order;
+pub(super) mod outputs;
 mod policy;
 mod presence;
 mod resolve;
@@ -34,10 +35,10 @@ mod world;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::diagnostic::{Diagnostic, Severity, did_you_mean, is_enough, listed, nearest, told};
+use super::diagnostic::{Diagnostic, Severity, is_enough, listed, nearest, told};
 use super::fold::{Known, Nothing, fold};
 use super::index::Index;
-use super::program::{Expr, ExprKind, Output, Param, Program, SourceKind, Stage, Test};
+use super::program::{Expr, ExprKind, Param, Program, SourceKind, Stage, Test};
 use super::source::{SourceError, SourceMap, Sources, Span};
 use super::stack::roomy;
 use super::syntax::ast::{self, ItemKind};
@@ -117,7 +118,7 @@ fn check(world: &mut World, sources: &dyn Sources, found: &mut Vec<Diagnostic>) 
     }
     let mut ast = std::mem::take(&mut world.modules[0].ast);
     let mut stages = stages(world, &ast, found);
-    let outputs = outputs(world, &ast, found);
+    let outputs = outputs::outputs(world, &ast, found);
     let mut tests = tests::tests(world, &ast, found);
     if world.notes.is_none() {
         // Nobody will ask what stands where, and what comes next needs the room.
@@ -129,7 +130,8 @@ fn check(world: &mut World, sources: &dyn Sources, found: &mut Vec<Diagnostic>) 
     if !found.iter().any(is_error) {
         stages = expand::expand(world, stages, &mut tests, found).unwrap_or_default();
     }
-    files(world, &params, &stages, &tests, sources, found);
+    let read = files(world, &params, &stages, &tests, sources, found);
+    outputs::over_what_is_read(&outputs, &world.sources, &read, found);
     unused(world, found);
     if outputs.is_empty()
         && let Some(stage) = stages.last()
@@ -225,60 +227,6 @@ fn stages(world: &mut World, ast: &ast::Module, found: &mut Vec<Diagnostic>) -> 
     checked.into_values().collect()
 }
 
-fn outputs(world: &World, ast: &ast::Module, found: &mut Vec<Diagnostic>) -> Vec<Output> {
-    let mut outputs: Vec<Output> = Vec::new();
-    let mut first: BTreeMap<(&str, Option<&str>), Span> = BTreeMap::new();
-    for item in &ast.items {
-        let ItemKind::Output(output) = &item.kind else {
-            continue;
-        };
-        let name = &output.stage;
-        let values = &world.modules[0].values;
-        match values.get(&name.text).map(|global| &global.kind) {
-            Some(GlobalKind::Stage) => {}
-            None if world.modules[0].broken.contains(&name.text) => continue,
-            other => {
-                let stages = || {
-                    let stages =
-                        values.iter().filter(|(_, of)| matches!(of.kind, GlobalKind::Stage));
-                    stages.map(|(name, _)| name.as_str())
-                };
-                let label = match other {
-                    Some(_) => "this is no stage".to_string(),
-                    None => did_you_mean(&name.text, stages(), "unknown stage"),
-                };
-                found.push(
-                    Diagnostic::error("E0109", format!("there is no stage `{}`", name.text))
-                        .at(name.span, label)
-                        .help(format!("there is {}", listed(stages()))),
-                );
-                continue;
-            }
-        }
-        if let Some((path, span)) = &output.path
-            && (path.is_empty() || joined("", path).is_none_or(|path| path.is_empty()))
-        {
-            found.push(
-                Diagnostic::error("E0507", format!("\"{path}\" names no place in the project"))
-                    .at(*span, "relative to the project's root"),
-            );
-        }
-        let path = output.path.as_ref().map(|(path, _)| path.as_str());
-        if let Some(earlier) = first.insert((&name.text, path), name.span) {
-            first.insert((&name.text, path), earlier);
-            found.push(
-                Diagnostic::error("E0101", format!("`{}` is an output twice", name.text))
-                    .at(name.span, "again here")
-                    .at(earlier, "first here"),
-            );
-            continue;
-        }
-        let path = path.map(str::to_string);
-        outputs.push(Output { stage: name.text.clone(), path, span: name.span });
-    }
-    outputs
-}
-
 /// A default outside of the parameter's own bounds is wrong before anything is given.
 fn default_bounds(params: &[Param], world: &World, found: &mut Vec<Diagnostic>) {
     struct Defaults<'a>(&'a [Param]);
@@ -329,7 +277,8 @@ pub(super) fn out_of_bounds(
     diagnostic.at(bound.span, "this must hold").help(format!("it must be that {text}"))
 }
 
-/// Every file and directory whose path is known now must be there.
+/// Every file and directory whose path is known now must be there. Gives their paths, and where each
+/// is asked for.
 fn files(
     world: &World,
     params: &[Param],
@@ -337,7 +286,8 @@ fn files(
     tests: &[Test],
     sources: &dyn Sources,
     found: &mut Vec<Diagnostic>,
-) {
+) -> BTreeMap<String, Option<Span>> {
+    let mut read = BTreeMap::new();
     let mut seen: BTreeSet<(bool, String)> = BTreeSet::new();
     let constants = world.modules.iter().filter(|module| !module.library).flat_map(|module| {
         module.values.values().filter_map(|global| match &global.kind {
@@ -361,17 +311,26 @@ fn files(
         let (is_dir, folder) = match kind {
             SourceKind::File(folder) => (false, folder),
             SourceKind::Dir(folder) => (true, folder),
-            SourceKind::Template(_) | SourceKind::Env | SourceKind::Secret => continue,
+            SourceKind::Template(folder) => {
+                // Whether it is there was asked when what it needs was looked at.
+                if let Some(path) = joined(folder, path) {
+                    read.entry(path).or_insert(Some(expr.span));
+                }
+                continue;
+            }
+            SourceKind::Env | SourceKind::Secret => continue,
         };
         let there = place_of(folder, path, expr.span).and_then(|path| {
             if !seen.insert((is_dir, path.clone())) {
                 return Ok(());
             }
+            read.entry(path.clone()).or_insert(Some(expr.span));
             let there = if is_dir { sources.has_dir(&path) } else { sources.has_file(&path) };
             there.map_err(|err| missing(&path, is_dir, &err, expr.span, sources))
         });
         found.extend(there.err());
     }
+    read
 }
 
 /// Where a path of a program points.
