@@ -45,6 +45,7 @@ mod sandbox;
 mod threats;
 mod settled;
 mod simulation;
+mod sources;
 mod stats;
 mod store;
 mod values;

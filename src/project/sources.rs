@@ -1,5 +1,6 @@
 //! The files of a project, its packages and the standard library, as the language sees them.
 
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
@@ -47,6 +48,50 @@ impl ProjectSources {
     }
 }
 
+impl ProjectSources {
+    /// The same for what is read: links on the way may not lead out, for that is no more of the
+    /// project than a path that says so.
+    fn found(&self, path: &str) -> Result<Option<PathBuf>, SourceError> {
+        let Some(place) = self.locate(path)? else {
+            return Ok(None);
+        };
+        let real = place.canonicalize().map_err(|err| unreadable(path, &err))?;
+        let base = match (&self.std, path.starts_with("std/")) {
+            (Some(std), true) => std,
+            _ => &self.root,
+        };
+        let base = base.canonicalize().map_err(|err| unreadable(path, &err))?;
+        if real.starts_with(&base) {
+            return Ok(Some(place));
+        }
+        Err(SourceError::Unreadable {
+            path: path.to_string(),
+            why: format!(
+                "it is a link that leads out of the project, to {}; copy it in",
+                real.display()
+            ),
+        })
+    }
+}
+
+/// Reads a regular file; whatever else may never end.
+fn read_file(path: &str, file: &Path) -> Result<Vec<u8>, SourceError> {
+    let kind = std::fs::metadata(file).map_err(|err| unreadable(path, &err))?.file_type();
+    if kind.is_file() {
+        return std::fs::read(file).map_err(|err| unreadable(path, &err));
+    }
+    let what = if kind.is_dir() {
+        "a directory; use `dir(…)`"
+    } else if kind.is_fifo() {
+        "a named pipe, and only regular files are read"
+    } else if kind.is_socket() {
+        "a socket, and only regular files are read"
+    } else {
+        "a device, and only regular files are read"
+    };
+    Err(SourceError::Unreadable { path: path.to_string(), why: format!("it is {what}") })
+}
+
 fn kept(path: &str, err: &StoreError) -> SourceError {
     SourceError::Unreadable { path: path.to_string(), why: err.to_string() }
 }
@@ -71,8 +116,8 @@ impl Sources for ProjectSources {
         if let Some((package, inside)) = self.shelf.open(path)? {
             return package.file(inside).ok_or_else(|| SourceError::Missing(path.to_string()));
         }
-        match self.locate(path)? {
-            Some(file) => Ok(std::fs::read(&file).map_err(|err| unreadable(path, &err))?.into()),
+        match self.found(path)? {
+            Some(file) => Ok(read_file(path, &file)?.into()),
             None => {
                 let file = LIBRARY.get_file(path.trim_start_matches("std/"));
                 let file = file.ok_or_else(|| SourceError::Missing(path.to_string()))?;
@@ -92,7 +137,7 @@ impl Sources for ProjectSources {
             return kept.ok_or_else(|| SourceError::Missing(path.to_string()));
         }
         let mut tree = Tree::default();
-        match self.locate(path)? {
+        match self.found(path)? {
             Some(folder) => {
                 let meta = std::fs::metadata(&folder).map_err(|err| unreadable(path, &err))?;
                 if !meta.is_dir() {
@@ -127,7 +172,7 @@ impl Sources for ProjectSources {
 
     fn has_file(&self, path: &str) -> Result<(), SourceError> {
         if package_root(path).is_none()
-            && let Some(file) = self.locate(path)?
+            && let Some(file) = self.found(path)?
             && file.is_file()
         {
             return Ok(());
@@ -141,7 +186,7 @@ impl Sources for ProjectSources {
             let there = package.is_folder(inside);
             return if there { Ok(()) } else { Err(SourceError::Missing(path.to_string())) };
         }
-        let there = match self.locate(path)? {
+        let there = match self.found(path)? {
             Some(folder) => folder.is_dir(),
             None => {
                 LIBRARY.get_dir(path.trim_start_matches("std/").trim_end_matches('/')).is_some()

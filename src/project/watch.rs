@@ -153,8 +153,10 @@ impl Sources for Watched {
     }
 
     fn dir(&self, path: &str) -> Result<Digest, SourceError> {
+        // Asked first: what leads out of the project is refused, and never walked through.
+        let digest = self.sources.dir(path)?;
         self.remember_all(path);
-        self.sources.dir(path)
+        Ok(digest)
     }
 
     fn env(&self, name: &str) -> Option<String> {
