@@ -102,3 +102,77 @@ fn an_output_does_not_leave_the_project() {
         refused(&project, "E0507", &["names no place in the project"]);
     }
 }
+
+/// A folder of the project may be a link, as long as it leads to a place that an output may have.
+#[test]
+fn links_are_followed_before_anything_runs() {
+    use std::os::unix::fs::symlink;
+    let elsewhere = tempfile::tempdir().unwrap();
+    let project = Project::new();
+    symlink(elsewhere.path(), project.path("out2")).unwrap();
+    symlink(".", project.path("here")).unwrap();
+    symlink(".claw", project.path("kept")).unwrap();
+    symlink("/nowhere/at/all", project.path("lost")).unwrap();
+    std::fs::create_dir(project.path(".claw")).unwrap();
+    for (path, why) in [
+        ("out2/x.json", "leads out of the project"),
+        ("out2/deep/x.json", "leads out of the project"),
+        ("out2", "leads out of the project"),
+        ("kept/lock", "the project's store is there"),
+        ("here/claw.toml", "settings are there"),
+        ("lost/x.json", "leads nowhere"),
+    ] {
+        let program = format!("stage a = {{ n: 1 }}\noutput a as \"{path}\"\n");
+        project.write("main.claw", &program);
+        refused(&project, "E0509", &["output `a` cannot be written", why]);
+    }
+    assert_eq!(std::fs::read_dir(elsewhere.path()).unwrap().count(), 0);
+    // Only the run has looked at everything that the program reads.
+    project.write("main.claw", "stage a = { n: 1 }\noutput a as \"here/main.claw\"\n");
+    let output = project.claw(&["run", "main.claw"]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains("E0509") && said.contains("main.claw"), "{said}");
+    project.write("main.claw", "stage a = { n: 1 }\noutput a as \"here/deep/x.json\"\n");
+    project.ok(&["run", "main.claw"]);
+    assert!(project.path("deep/x.json").is_file());
+}
+
+#[test]
+fn an_output_that_cannot_be_written_keeps_none_of_the_others() {
+    let project = Project::new();
+    project.write("plain.txt", "mine");
+    project.write("mine/note.txt", "mine");
+    project.write(
+        "main.claw",
+        "stage a = { n: 1 }\nstage b = [{ n: 2 }]\nstage c = { n: 3 }\n\
+         output a as \"plain.txt/a.json\"\noutput b as \"out/b.jsonl\"\noutput c as \"mine\"\n",
+    );
+    for _ in 0..2 {
+        let output = project.claw(&["run", "main.claw"]);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        let summary = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        for words in [
+            "error: output `a` cannot be written to plain.txt/a.json: ",
+            "error: output `c` cannot be written to mine: ",
+            "help: the result is kept, and another run writes it",
+        ] {
+            assert!(said.contains(words), "it does not say `{words}`:\n{said}");
+        }
+        assert!(!said.contains(".tmp"), "{said}");
+        assert!(summary.contains(" in ") && summary.contains("3 "), "{summary}");
+        assert!(project.path("out/b.jsonl").is_file());
+    }
+    let output = project.claw(&["run", "main.claw", "--json"]);
+    assert_eq!(output.status.code(), Some(1));
+    let told: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(told["ok"], false);
+    assert_eq!(told["failures"].as_array().unwrap().len(), 2, "{told}");
+    assert_eq!(told["failures"][0]["output"], "plain.txt/a.json");
+    assert_eq!(std::fs::read_to_string(project.path("plain.txt")).unwrap(), "mine");
+    std::fs::remove_file(project.path("plain.txt")).unwrap();
+    std::fs::rename(project.path("mine"), project.path("yours")).unwrap();
+    project.ok(&["run", "main.claw"]);
+    assert!(project.path("plain.txt/a.json").is_file() && project.path("mine").is_file());
+}

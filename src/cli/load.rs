@@ -1,6 +1,6 @@
 //! From a file on the command line to a plan, with everything that is wrong told at once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::agent::Installed;
@@ -9,8 +9,7 @@ use crate::lang::{self, Diagnostic, Pipeline, Program, Severity, SourceMap, Sour
 use crate::plan::Plan;
 use crate::store::Objects;
 
-use super::arguments;
-use super::{Exit, Failure, print};
+use super::{Exit, Failure, arguments, outputs, print};
 use crate::project::{AgentPlace, Project};
 
 /// A pipeline that was found good.
@@ -28,7 +27,7 @@ pub(super) fn tell(diagnostics: &[Diagnostic], sources: &SourceMap) {
 }
 
 /// A failure that was told already.
-fn told(count: usize) -> Failure {
+pub(super) fn told(count: usize) -> Failure {
     let plural = if count == 1 { "error" } else { "errors" };
     Failure { exit: Exit::BadInput, message: format!("{count} {plural}") }
 }
@@ -39,7 +38,12 @@ pub(super) fn check(
     entry: &str,
     objects: Arc<dyn Objects>,
 ) -> Result<Loaded, (Vec<Diagnostic>, SourceMap)> {
-    checked(entry, &project.fetching_sources(objects))
+    let loaded = checked(entry, &project.fetching_sources(objects))?;
+    let misplaced = outputs::misplaced(project, &loaded.program.outputs, &BTreeSet::new());
+    if misplaced.is_empty() {
+        return Ok(loaded);
+    }
+    Err((loaded.diagnostics.into_iter().chain(misplaced).collect(), loaded.sources))
 }
 
 fn checked(entry: &str, sources: &dyn Sources) -> Result<Loaded, (Vec<Diagnostic>, SourceMap)> {
@@ -60,7 +64,9 @@ pub(super) fn bind(
     args: &arguments::Pipeline,
     objects: Arc<dyn Objects>,
 ) -> Result<Pipeline, Failure> {
-    Ok(bind_with(entry, args, &project.fetching_sources(objects))?.0)
+    let (pipeline, _) = bind_with(entry, args, &project.fetching_sources(objects))?;
+    outputs::refuse(project, &pipeline.outputs, &pipeline.sources, &BTreeSet::new())?;
+    Ok(pipeline)
 }
 
 /// The same with sources at hand; says too whether there was nothing to tell.

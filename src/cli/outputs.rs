@@ -1,59 +1,136 @@
 //! `output … as "path"`: results written where a person wants them.
 //!
 //! What stands there already and is right is left alone; what was deleted or edited is put back
-//! from the store without computing anything.
+//! from the store without computing anything. An output that cannot be written keeps none of the
+//! others: its result stays in the store, and the next run tries again.
+
+mod places;
 
 use std::fs::{File, Permissions};
 use std::io::{BufRead, BufReader, BufWriter, Read, Write};
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
-use crate::engine::{Ended, read_value};
+use crate::engine::{CallError, Ended, read_value};
 use crate::lang::{Table, Value};
 use crate::plan::Plan;
-use crate::store::{Digest, Entry, Objects, Tree};
+use crate::store::{Digest, Entry, Objects, StoreError, Tree};
 
 use super::Failure;
 use crate::project::Project;
 
-/// Writes the outputs that have a path and a result; says in a line each what was written.
-pub(super) fn write(
-    project: &Project,
-    plan: &Plan,
-    ended: &Ended,
-    store: &dyn Objects,
-) -> Result<Vec<String>, Failure> {
+pub(super) use places::{misplaced, refuse};
+
+/// What writing the outputs came to.
+pub(super) struct Written {
+    /// A line for each that was written; what was there already is not told.
+    pub(super) lines: Vec<String>,
+    /// Those that could not be written, in the order of the program.
+    pub(super) failures: Vec<Unwritten>,
+}
+
+/// An output that could not be written.
+pub(super) struct Unwritten {
+    /// The stage whose result it is.
+    pub(super) stage: String,
+    /// Where it belongs.
+    pub(super) path: String,
+    hurdle: Hurdle,
+}
+
+impl Unwritten {
+    /// What failed, in a sentence.
+    pub(super) fn message(&self) -> String {
+        let Unwritten { stage, path, hurdle } = self;
+        format!("output `{stage}` cannot be written to {path}: {}", hurdle.why)
+    }
+
+    /// The same with what to do about it.
+    pub(super) fn told(&self) -> String {
+        match self.hurdle.kept {
+            true => {
+                format!("{}\n  help: the result is kept, and another run writes it", self.message())
+            }
+            false => self.message(),
+        }
+    }
+}
+
+/// What keeps an output from being written.
+struct Hurdle {
+    why: String,
+    /// Whether the result itself can be had, so that it is only its place that is wrong.
+    kept: bool,
+}
+
+impl Hurdle {
+    fn place(why: impl Into<String>) -> Hurdle {
+        Hurdle { why: why.into(), kept: true }
+    }
+}
+
+impl From<std::io::Error> for Hurdle {
+    fn from(err: std::io::Error) -> Hurdle {
+        // Without a number it was wrapped, and may name a temporary file.
+        Hurdle::place(match err.raw_os_error() {
+            Some(_) => err.to_string(),
+            None => err.kind().to_string(),
+        })
+    }
+}
+
+impl From<StoreError> for Hurdle {
+    fn from(err: StoreError) -> Hurdle {
+        Hurdle { why: Failure::from(err).message, kept: false }
+    }
+}
+
+impl From<CallError> for Hurdle {
+    fn from(err: CallError) -> Hurdle {
+        Hurdle { why: err.to_string(), kept: false }
+    }
+}
+
+/// Writes the outputs that have a path and a result.
+pub(super) fn write(project: &Project, plan: &Plan, ended: &Ended, store: &dyn Objects) -> Written {
     // Each waits for the disk more than it computes.
-    let written: Vec<Option<String>> = plan
+    let done: Vec<Option<Result<String, Unwritten>>> = plan
         .pipeline
         .outputs
         .par_iter()
-        .map(|output| match (&output.path, ended.result(&output.stage)) {
-            (Some(path), Some(digest)) => {
-                let changed = one(project, &output.stage, path, &digest, store)?;
-                Ok(changed.then(|| format!("{} written to {path}", output.stage)))
+        .map(|output| {
+            let (path, digest) = (output.path.as_ref()?, ended.result(&output.stage)?);
+            let stage = &output.stage;
+            match one(project, path, &digest, store) {
+                Ok(true) => Some(Ok(format!("{stage} written to {path}"))),
+                Ok(false) => None,
+                Err(hurdle) => {
+                    let (stage, path) = (stage.clone(), path.clone());
+                    Some(Err(Unwritten { stage, path, hurdle }))
+                }
             }
-            _ => Ok(None),
         })
-        .collect::<Result<_, Failure>>()?;
-    Ok(written.into_iter().flatten().collect())
+        .collect();
+    let mut written = Written { lines: Vec::new(), failures: Vec::new() };
+    for one in done.into_iter().flatten() {
+        match one {
+            Ok(line) => written.lines.push(line),
+            Err(unwritten) => written.failures.push(unwritten),
+        }
+    }
+    written
 }
 
 /// Writes one output; whether there was anything to write.
 fn one(
     project: &Project,
-    stage: &str,
     path: &str,
     digest: &Digest,
     store: &dyn Objects,
-) -> Result<bool, Failure> {
-    let inside = Path::new(path).components().all(|part| matches!(part, Component::Normal(_)));
-    if !inside {
-        return Err(Failure::input(format!(
-            "output `{stage}`: `{path}` must be a path inside the project, without `..`"
-        )));
-    }
+) -> Result<bool, Hurdle> {
+    // Something may have put a link there since the run began.
+    places::landing(project, path).map_err(Hurdle::place)?;
     let target = project.root.join(path);
     let value = read_value(store, digest)?;
     match content(&value, store)? {
@@ -71,7 +148,7 @@ enum Content<'a> {
 
 /// A directory (a checkpoint is one) becomes a folder, a file itself, a table JSON lines, and any
 /// other value indented JSON.
-fn content<'a>(value: &'a Value, store: &dyn Objects) -> Result<Content<'a>, Failure> {
+fn content<'a>(value: &'a Value, store: &dyn Objects) -> Result<Content<'a>, Hurdle> {
     Ok(match value {
         Value::Dir(digest) => Content::Folder(store.tree(digest)?),
         Value::File { digest, .. } => Content::Bytes(store.get(digest)?.to_vec()),
@@ -80,7 +157,7 @@ fn content<'a>(value: &'a Value, store: &dyn Objects) -> Result<Content<'a>, Fai
             Some(Value::Dir(digest)) => Content::Folder(store.tree(digest)?),
             _ => {
                 let mut bytes = serde_json::to_vec_pretty(&other.to_json())
-                    .map_err(|err| Failure::work(err.to_string()))?;
+                    .map_err(|err| Hurdle { why: err.to_string(), kept: false })?;
                 bytes.push(b'\n');
                 Content::Bytes(bytes)
             }
@@ -92,25 +169,25 @@ fn content<'a>(value: &'a Value, store: &dyn Objects) -> Result<Content<'a>, Fai
 const TABLE: &[u8] = b"\"$table\":";
 
 /// A value with the rows of the tables in it, which a reader of the file could not look up.
-fn whole(value: Value, store: &dyn Objects) -> Result<Value, Failure> {
+fn whole(value: Value, store: &dyn Objects) -> Result<Value, Hurdle> {
     Ok(match value {
         Value::Table(table) => {
             let row = |row| whole(read_value(store, row)?, store);
-            Value::List(table.rows.iter().map(row).collect::<Result<_, Failure>>()?)
+            Value::List(table.rows.iter().map(row).collect::<Result<_, Hurdle>>()?)
         }
         Value::List(items) => Value::List(
-            items.into_iter().map(|item| whole(item, store)).collect::<Result<_, Failure>>()?,
+            items.into_iter().map(|item| whole(item, store)).collect::<Result<_, Hurdle>>()?,
         ),
         Value::Record(fields) => {
             let field = |(name, of)| Ok((name, whole(of, store)?));
-            Value::Record(fields.into_iter().map(field).collect::<Result<_, Failure>>()?)
+            Value::Record(fields.into_iter().map(field).collect::<Result<_, Hurdle>>()?)
         }
         other => other,
     })
 }
 
 /// The line of a row.
-fn line(row: &Digest, store: &dyn Objects) -> Result<Vec<u8>, Failure> {
+fn line(row: &Digest, store: &dyn Objects) -> Result<Vec<u8>, Hurdle> {
     let row = store.get(row)?;
     // A table inside of a row (as `group` gives) is named there by its digest.
     let mut line = if row.windows(TABLE.len()).any(|part| part == TABLE) {
@@ -123,13 +200,13 @@ fn line(row: &Digest, store: &dyn Objects) -> Result<Vec<u8>, Failure> {
 }
 
 /// Writes a table's rows, never all of them in memory. Whether there was anything to write.
-fn rows(target: &Path, table: &Table, store: &dyn Objects) -> Result<bool, Failure> {
+fn rows(target: &Path, table: &Table, store: &dyn Objects) -> Result<bool, Hurdle> {
     if have_rows(target, table, store)? {
         return Ok(false);
     }
     replace_by(target, |out| {
         for row in &table.rows {
-            out.write_all(&line(row, store)?).map_err(refused(target))?;
+            out.write_all(&line(row, store)?)?;
         }
         Ok(())
     })?;
@@ -137,7 +214,7 @@ fn rows(target: &Path, table: &Table, store: &dyn Objects) -> Result<bool, Failu
 }
 
 /// Whether a file holds these rows and nothing else.
-fn have_rows(target: &Path, table: &Table, store: &dyn Objects) -> Result<bool, Failure> {
+fn have_rows(target: &Path, table: &Table, store: &dyn Objects) -> Result<bool, Hurdle> {
     let Ok(file) = File::open(target) else {
         return Ok(false);
     };
@@ -153,15 +230,11 @@ fn have_rows(target: &Path, table: &Table, store: &dyn Objects) -> Result<bool, 
     Ok(there.fill_buf().is_ok_and(<[u8]>::is_empty))
 }
 
-fn refused<'a>(path: &'a Path) -> impl Fn(std::io::Error) -> Failure + 'a {
-    move |err| Failure::work(format!("writing {}: {err}", path.display()))
-}
-
 fn same(path: &Path, digest: &Digest) -> bool {
     std::fs::read(path).is_ok_and(|bytes| Digest::of(&bytes) == *digest)
 }
 
-fn file(target: &Path, bytes: &[u8]) -> Result<bool, Failure> {
+fn file(target: &Path, bytes: &[u8]) -> Result<bool, Hurdle> {
     if same(target, &Digest::of(bytes)) {
         return Ok(false);
     }
@@ -169,15 +242,15 @@ fn file(target: &Path, bytes: &[u8]) -> Result<bool, Failure> {
     Ok(true)
 }
 
-fn replace(target: &Path, bytes: &[u8]) -> Result<(), Failure> {
-    replace_by(target, |out| out.write_all(bytes).map_err(refused(target)))
+fn replace(target: &Path, bytes: &[u8]) -> Result<(), Hurdle> {
+    replace_by(target, |out| Ok(out.write_all(bytes)?))
 }
 
 /// Writes a file under another name first, so that nobody ever reads half of it.
 fn replace_by(
     target: &Path,
-    write: impl FnOnce(&mut dyn Write) -> Result<(), Failure>,
-) -> Result<(), Failure> {
+    write: impl FnOnce(&mut dyn Write) -> Result<(), Hurdle>,
+) -> Result<(), Hurdle> {
     let above = target.parent().unwrap_or(Path::new("."));
     let readable: Permissions = std::os::unix::fs::PermissionsExt::from_mode(0o644);
     let temporary = match tempfile::NamedTempFile::new_in(above) {
@@ -187,18 +260,18 @@ fn replace_by(
         }
         made => made,
     };
-    let temporary = temporary.map_err(refused(above))?;
+    let temporary = temporary?;
     let mut out = BufWriter::new(temporary.as_file());
     write(&mut out)?;
-    out.flush().map_err(refused(target))?;
+    out.flush()?;
     drop(out);
     // Whatever the mask says: outputs may be read by everybody.
-    temporary.as_file().set_permissions(readable).map_err(refused(target))?;
-    temporary.persist(target).map_err(|err| refused(target)(err.error))?;
+    temporary.as_file().set_permissions(readable)?;
+    temporary.persist(target).map_err(|err| err.error)?;
     Ok(())
 }
 
-fn folder(target: &Path, tree: &Tree, store: &dyn Objects) -> Result<bool, Failure> {
+fn folder(target: &Path, tree: &Tree, store: &dyn Objects) -> Result<bool, Hurdle> {
     let mut changed = false;
     for (path, entry) in &tree.entries {
         let place: PathBuf = target.join(path);
@@ -212,13 +285,13 @@ fn folder(target: &Path, tree: &Tree, store: &dyn Objects) -> Result<bool, Failu
             {
                 let _ = std::fs::remove_file(&place);
                 if let Some(above) = place.parent() {
-                    std::fs::create_dir_all(above).map_err(refused(above))?;
+                    std::fs::create_dir_all(above)?;
                 }
-                std::os::unix::fs::symlink(to, &place).map_err(refused(&place))?;
+                std::os::unix::fs::symlink(to, &place)?;
                 changed = true;
             }
             Entry::EmptyDir if !place.is_dir() => {
-                std::fs::create_dir_all(&place).map_err(refused(&place))?;
+                std::fs::create_dir_all(&place)?;
                 changed = true;
             }
             _ => {}

@@ -10,6 +10,7 @@ use crate::lang::{ExprKind, Pipeline, Value};
 use crate::plan::{Plan, walk};
 use crate::store::{Store, StoreError};
 
+use super::outputs::Written;
 use super::progress::Progress;
 use super::settled::{self, Asked, Came};
 use super::{Exit, Failure, arguments, load, outputs, print, served};
@@ -82,6 +83,7 @@ fn with_store(
         project.fetching_sources(store.clone())
     });
     let (pipeline, silent) = load::bind_with(entry, &args.pipeline, &sources)?;
+    outputs::refuse(project, &pipeline.outputs, &pipeline.sources, &sources.paths())?;
     refuse_unsandboxed(&pipeline, args.allow_unsandboxed)?;
     refuse_executors(&pipeline)?;
     let threads = args.threads.unwrap_or_else(cores).max(1);
@@ -139,22 +141,23 @@ fn with_store(
         print::notice("stopped; what was finished is kept, and the next run goes on from there");
         return Ok(Exit::Stopped);
     };
-    let written = outputs::write(project, &plan, &ended, store.as_ref())?;
-    let repeated = !last && !ended.is_whole() && !ended.stopped && store.found_damage();
+    let written = outputs::write(project, &plan, &ended, store.as_ref());
+    let whole = ended.is_whole() && written.failures.is_empty();
+    let repeated = !last && !whole && !ended.stopped && store.found_damage();
     if args.json {
         if !repeated {
             tell_json(&engine, &plan, &ended, store, &written)?;
         }
     } else {
         let shown = shown(&plan, &ended, store)?;
-        if silent && store.notices.is_empty() {
+        if whole && silent && store.notices.is_empty() {
             let operators = &engine.operators;
             let came = Came { plan: &plan, operators, ended: &ended, sources: &sources, began: at };
             asked.leave(&came, &shown);
         }
         tell(&plan, &ended, &written, if args.quiet { "" } else { &shown }, began.elapsed());
     }
-    Ok(if ended.is_whole() {
+    Ok(if whole {
         Exit::Done
     } else if ended.stopped {
         Exit::Stopped
@@ -255,7 +258,7 @@ fn shown(plan: &Plan, ended: &Ended, store: &Store) -> Result<String, Failure> {
     Ok(text)
 }
 
-fn tell(plan: &Plan, ended: &Ended, written: &[String], shown: &str, took: Duration) {
+fn tell(plan: &Plan, ended: &Ended, written: &Written, shown: &str, took: Duration) {
     for (stage, message) in &ended.failures {
         if plan.node(stage).is_none() {
             print::error(&format!("{stage}: {message}"));
@@ -266,8 +269,11 @@ fn tell(plan: &Plan, ended: &Ended, written: &[String], shown: &str, took: Durat
             ));
         }
     }
+    for unwritten in &written.failures {
+        print::error(&unwritten.told());
+    }
     print::out(shown);
-    for line in written {
+    for line in &written.lines {
         print::line(line);
     }
     let ran: u64 = ended.counts.iter().map(|count| count.ran).sum();
@@ -300,7 +306,7 @@ fn tell_json(
     plan: &Plan,
     ended: &Ended,
     store: &Store,
-    written: &[String],
+    written: &Written,
 ) -> Result<(), Failure> {
     let mut outputs = serde_json::Map::new();
     for output in &plan.pipeline.outputs {
@@ -309,22 +315,24 @@ fn tell_json(
             outputs.insert(output.stage.clone(), value.to_json());
         }
     }
-    let failures: Vec<_> = ended
+    let failed = ended.failures.iter();
+    let failed = failed.map(|(stage, message)| json!({ "stage": stage, "message": message }));
+    let unwritten = written
         .failures
         .iter()
-        .map(|(stage, message)| json!({ "stage": stage, "message": message }))
-        .collect();
+        .map(|one| json!({ "stage": one.stage, "output": one.path, "message": one.message() }));
+    let failures: Vec<_> = failed.chain(unwritten).collect();
     let results: serde_json::Map<_, _> =
         ended.results.iter().map(|(stage, digest)| (stage.clone(), json!(digest))).collect();
     print::json(&json!({
         "run": engine.log.info.id,
-        "ok": ended.is_whole(),
+        "ok": ended.is_whole() && written.failures.is_empty(),
         "stopped": ended.stopped,
         "stages": ended.counts,
         "results": results,
         "failures": failures,
         "outputs": outputs,
-        "written": written,
+        "written": written.lines,
     }));
     Ok(())
 }

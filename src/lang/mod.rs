@@ -32,7 +32,7 @@ mod walk;
 
 pub use bind::{Secrets, bind, secrets};
 pub use check::{
-    Checked, MAX_ATTEMPTS, builtin_types, load, load_with_index, policy_names, stands_for,
+    Checked, MAX_ATTEMPTS, builtin_types, load, load_with_index, policy_names, stands_for, taken,
 };
 pub use codes::{codes, explain};
 pub use diagnostic::{Diagnostic, Severity};

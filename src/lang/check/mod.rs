@@ -54,6 +54,7 @@ pub use attempts::MAX_ATTEMPTS;
 pub(super) use fit::noun;
 pub(super) use given::given;
 pub(super) use names::Names;
+pub use outputs::taken;
 pub use survey::{builtin_types, policy_names, stands_for};
 pub(super) use templates::read_template;
 pub(super) use world::joined;

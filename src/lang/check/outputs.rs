@@ -84,19 +84,17 @@ pub(super) fn outputs(
         let span = output.path.as_ref().map_or(name.span, |(_, span)| *span);
         outputs.push(Output { stage: name.text.clone(), path, span });
     }
-    taken(&outputs, found);
+    for (output, path) in placed(&outputs) {
+        found.extend(taken(path).map(|why| refused(output, path, why)));
+    }
     in_each_others_way(&outputs, found);
     outputs
 }
 
-/// Refuses what claw itself needs.
-fn taken(outputs: &[Output], found: &mut Vec<Diagnostic>) {
-    for (output, path) in placed(outputs) {
-        let root = path.split('/').next().unwrap_or(path);
-        if let Some((_, why)) = TAKEN.iter().find(|(name, _)| *name == root) {
-            found.push(refused(output, path, why));
-        }
-    }
+/// What claw itself needs at a path, relative to the project; `None` where nothing of it is.
+pub fn taken(path: &str) -> Option<&'static str> {
+    let root = path.split('/').next().unwrap_or(path);
+    TAKEN.iter().find(|(name, _)| *name == root).map(|(_, why)| *why)
 }
 
 /// Refuses outputs of which one would be written into or over another.
