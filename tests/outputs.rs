@@ -176,3 +176,126 @@ fn an_output_that_cannot_be_written_keeps_none_of_the_others() {
     project.ok(&["run", "main.claw"]);
     assert!(project.path("plain.txt/a.json").is_file() && project.path("mine").is_file());
 }
+
+/// A project whose output `out/made` is the folder `made`.
+fn folder() -> Project {
+    let project = Project::new();
+    project.write("made/run.sh", "#!/bin/sh\n");
+    project.write("made/deep/down/a.txt", "a");
+    project.write("made/b.txt", "b");
+    mode(&project, "made/run.sh", 0o755);
+    std::fs::create_dir(project.path("made/empty")).unwrap();
+    std::os::unix::fs::symlink("run.sh", project.path("made/link")).unwrap();
+    project.write("main.claw", FOLDER);
+    project.ok(&["run", "main.claw"]);
+    project
+}
+
+const FOLDER: &str = "stage a = dir(\"made\")\noutput a as \"out/made\"\n";
+const FILE: &str = "stage a = { n: 1 }\noutput a as \"out/made\"\n";
+
+fn mode(project: &Project, path: &str, mode: u32) {
+    use std::os::unix::fs::PermissionsExt;
+    let mode = std::fs::Permissions::from_mode(mode);
+    std::fs::set_permissions(project.path(path), mode).unwrap();
+}
+
+#[track_caller]
+fn has_mode(project: &Project, path: &str, mode: u32) {
+    use std::os::unix::fs::PermissionsExt;
+    let meta = std::fs::metadata(project.path(path)).unwrap();
+    assert_eq!(meta.permissions().mode() & 0o777, mode, "{path}");
+}
+
+/// Runs; gives the exit code and everything that was said.
+fn run(project: &Project) -> (Option<i32>, String) {
+    let output = project.claw(&["run", "main.claw"]);
+    let said = [output.stdout, output.stderr].concat();
+    (output.status.code(), String::from_utf8_lossy(&said).into_owned())
+}
+
+#[test]
+fn a_folder_is_written_as_it_was_made() {
+    let project = folder();
+    has_mode(&project, "out/made/run.sh", 0o755);
+    has_mode(&project, "out/made/deep/down/a.txt", 0o644);
+    assert!(project.path("out/made/empty").is_dir());
+    assert_eq!(std::fs::read_link(project.path("out/made/link")).unwrap().to_str(), Some("run.sh"));
+    assert!(!run(&project).1.contains("written to"), "there was nothing to write");
+    mode(&project, "out/made/run.sh", 0o644);
+    mode(&project, "out/made/b.txt", 0o755);
+    assert!(run(&project).1.contains("a written to out/made"));
+    has_mode(&project, "out/made/run.sh", 0o755);
+    has_mode(&project, "out/made/b.txt", 0o644);
+}
+
+#[test]
+fn what_a_folder_no_longer_has_goes_and_what_is_the_users_stays() {
+    let project = folder();
+    project.write("out/made/mine.txt", "mine");
+    project.write("out/made/deep/mine.txt", "mine");
+    project.write("out/made/b.txt", "edited");
+    std::fs::remove_dir_all(project.path("made/deep")).unwrap();
+    std::fs::remove_dir(project.path("made/empty")).unwrap();
+    std::fs::remove_file(project.path("made/b.txt")).unwrap();
+    std::fs::remove_file(project.path("made/link")).unwrap();
+    let (code, said) = run(&project);
+    assert_eq!(code, Some(0), "{said}");
+    let note = "note: out/made/b.txt was changed since it was written, so it stays";
+    assert!(said.contains(note) && said.contains("a written to out/made"), "{said}");
+    for gone in ["deep/down", "empty", "link"] {
+        assert!(project.path(&format!("out/made/{gone}")).symlink_metadata().is_err(), "{gone}");
+    }
+    for (stays, text) in [("mine.txt", "mine"), ("deep/mine.txt", "mine"), ("b.txt", "edited")] {
+        let there = std::fs::read_to_string(project.path(&format!("out/made/{stays}"))).unwrap();
+        assert_eq!(there, text, "{stays}");
+    }
+    // From now on it is the user's, and not told again.
+    let (code, said) = run(&project);
+    assert!(code == Some(0) && !said.contains("note:"), "{said}");
+}
+
+#[test]
+fn a_result_may_become_a_file_or_a_folder() {
+    let project = folder();
+    project.write("main.claw", FILE);
+    assert_eq!(run(&project).0, Some(0));
+    assert!(project.path("out/made").is_file());
+    project.write("main.claw", FOLDER);
+    assert_eq!(run(&project).0, Some(0));
+    assert!(project.path("out/made/deep/down/a.txt").is_file());
+    // Never over what is the user's.
+    project.write("out/made/mine.txt", "mine");
+    project.write("main.claw", FILE);
+    let (code, said) = run(&project);
+    assert_eq!(code, Some(1), "{said}");
+    let why = "output `a` cannot be written to out/made: a folder stands there that holds";
+    assert!(said.contains(why), "{said}");
+    assert!(project.path("out/made/mine.txt").is_file());
+    std::fs::remove_file(project.path("out/made/mine.txt")).unwrap();
+    assert_eq!(run(&project).0, Some(0));
+    project.write("out/made", "mine");
+    project.write("main.claw", FOLDER);
+    let (code, said) = run(&project);
+    assert_eq!(code, Some(1), "{said}");
+    let why = "output `a` cannot be written to out/made: a file stands there";
+    assert!(said.contains(why), "{said}");
+    assert_eq!(std::fs::read_to_string(project.path("out/made")).unwrap(), "mine");
+}
+
+/// Inside of a folder output too, nothing is written or removed behind a link.
+#[test]
+fn links_in_a_folder_are_not_followed() {
+    let project = folder();
+    let elsewhere = tempfile::tempdir().unwrap();
+    std::fs::create_dir(elsewhere.path().join("down")).unwrap();
+    std::fs::write(elsewhere.path().join("down/a.txt"), "a").unwrap();
+    std::fs::remove_dir_all(project.path("out/made/deep")).unwrap();
+    std::os::unix::fs::symlink(elsewhere.path(), project.path("out/made/deep")).unwrap();
+    let (code, said) = run(&project);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("deep should be a folder"), "{said}");
+    std::fs::remove_dir_all(project.path("made/deep")).unwrap();
+    assert_eq!(run(&project).0, Some(0));
+    assert!(elsewhere.path().join("down/a.txt").is_file());
+}

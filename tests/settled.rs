@@ -115,3 +115,31 @@ fn a_run_that_failed_leaves_no_note() {
         std::thread::sleep(Duration::from_millis(60));
     }
 }
+
+#[test]
+fn a_folder_that_was_written_is_looked_at_with_everything_in_it() {
+    use std::os::unix::fs::PermissionsExt;
+    let project = Project::new();
+    project.write("made/deep/a.txt", "a");
+    project.write("made/run.sh", "run");
+    // A link that leads round in a circle is not followed.
+    std::os::unix::fs::symlink(".", project.path("made/round")).expect("a link");
+    project.write("main.claw", "stage a = dir(\"made\")\noutput a as \"out/made\"\n");
+    assert!(long_way(&project, "good"));
+    settle(&project, "good");
+    let out = project.path("out/made/deep/a.txt");
+    std::fs::remove_file(&out).expect("removed");
+    assert!(long_way(&project, "good"), "a file in it is gone");
+    assert_eq!(std::fs::read(&out).expect("a file"), b"a");
+    settle(&project, "good");
+    std::fs::write(&out, "b").expect("a file");
+    assert!(long_way(&project, "good"), "a file in it was edited");
+    assert_eq!(std::fs::read(&out).expect("a file"), b"a");
+    settle(&project, "good");
+    let mode = std::fs::Permissions::from_mode(0o755);
+    std::fs::set_permissions(project.path("out/made/run.sh"), mode).expect("a mode");
+    assert!(long_way(&project, "good"), "one may be executed");
+    settle(&project, "good");
+    std::fs::remove_file(project.path("out/made/round")).expect("removed");
+    assert!(long_way(&project, "good"), "a link in it is gone");
+}

@@ -2,30 +2,41 @@
 //!
 //! What stands there already and is right is left alone; what was deleted or edited is put back
 //! from the store without computing anything. An output that cannot be written keeps none of the
-//! others: its result stays in the store, and the next run tries again.
+//! others: its result stays in the store, and the next run tries again. What an earlier result left
+//! and the new one lacks goes, as far as nobody else touched it (`record`).
 
+mod folder;
 mod places;
+mod record;
 
 use std::fs::{File, Permissions};
 use std::io::{BufRead, BufReader, BufWriter, Read, Write};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 
 use rayon::prelude::*;
 
 use crate::engine::{CallError, Ended, read_value};
 use crate::lang::{Table, Value};
 use crate::plan::Plan;
-use crate::store::{Digest, Entry, Objects, StoreError, Tree};
+use crate::store::{Digest, Objects, StoreError, Tree};
 
 use super::Failure;
 use crate::project::Project;
 
+use folder::folder;
 pub(super) use places::{misplaced, refuse};
+use record::Record;
+
+/// The mode of what is written: outputs may be read by everybody, whatever the mask says.
+const READABLE: u32 = 0o644;
 
 /// What writing the outputs came to.
 pub(super) struct Written {
     /// A line for each that was written; what was there already is not told.
     pub(super) lines: Vec<String>,
+    /// What stayed of earlier results, a line each.
+    pub(super) notes: Vec<String>,
     /// Those that could not be written, in the order of the program.
     pub(super) failures: Vec<Unwritten>,
 }
@@ -68,6 +79,11 @@ impl Hurdle {
     fn place(why: impl Into<String>) -> Hurdle {
         Hurdle { why: why.into(), kept: true }
     }
+
+    /// The same of a file inside of a folder.
+    fn inside(self, path: &str) -> Hurdle {
+        Hurdle { why: format!("{path}: {}", self.why), ..self }
+    }
 }
 
 impl From<std::io::Error> for Hurdle {
@@ -95,49 +111,91 @@ impl From<CallError> for Hurdle {
 /// Writes the outputs that have a path and a result.
 pub(super) fn write(project: &Project, plan: &Plan, ended: &Ended, store: &dyn Objects) -> Written {
     // Each waits for the disk more than it computes.
-    let done: Vec<Option<Result<String, Unwritten>>> = plan
+    let done: Vec<_> = plan
         .pipeline
         .outputs
         .par_iter()
-        .map(|output| {
+        .filter_map(|output| {
             let (path, digest) = (output.path.as_ref()?, ended.result(&output.stage)?);
-            let stage = &output.stage;
-            match one(project, path, &digest, store) {
-                Ok(true) => Some(Ok(format!("{stage} written to {path}"))),
-                Ok(false) => None,
-                Err(hurdle) => {
-                    let (stage, path) = (stage.clone(), path.clone());
-                    Some(Err(Unwritten { stage, path, hurdle }))
-                }
-            }
+            Some((&output.stage, path, one(project, path, &digest, store)))
         })
         .collect();
-    let mut written = Written { lines: Vec::new(), failures: Vec::new() };
-    for one in done.into_iter().flatten() {
-        match one {
-            Ok(line) => written.lines.push(line),
-            Err(unwritten) => written.failures.push(unwritten),
+    let mut written = Written { lines: Vec::new(), notes: Vec::new(), failures: Vec::new() };
+    for (stage, path, done) in done {
+        match done {
+            Ok(done) => {
+                if done.changed {
+                    written.lines.push(format!("{stage} written to {path}"));
+                }
+                written.notes.extend(done.stays.iter().map(|inner| {
+                    format!("{path}/{inner} was changed since it was written, so it stays")
+                }));
+            }
+            Err(hurdle) => {
+                let (stage, path) = (stage.clone(), path.clone());
+                written.failures.push(Unwritten { stage, path, hurdle });
+            }
         }
     }
     written
 }
 
-/// Writes one output; whether there was anything to write.
+/// What writing one output came to.
+struct Done {
+    /// Whether there was anything to write.
+    changed: bool,
+    /// What is left of an earlier result, since somebody changed it.
+    stays: Vec<String>,
+}
+
+/// Writes one output.
 fn one(
     project: &Project,
     path: &str,
     digest: &Digest,
     store: &dyn Objects,
-) -> Result<bool, Hurdle> {
+) -> Result<Done, Hurdle> {
     // Something may have put a link there since the run began.
     places::landing(project, path).map_err(Hurdle::place)?;
     let target = project.root.join(path);
     let value = read_value(store, digest)?;
+    let mut record = Record::of(project, path);
     match content(&value, store)? {
-        Content::Folder(tree) => folder(&target, &tree, store),
-        Content::Rows(table) => rows(&target, table, store),
-        Content::Bytes(bytes) => file(&target, &bytes),
+        Content::Folder(tree) => {
+            let pieces = record::of_tree(&tree);
+            let (gone, stays) = record.make_way(&target, &pieces);
+            // Should this be cut short, the next run knows all that may be there.
+            let both = record.pieces.clone().into_iter().chain(pieces.clone()).collect();
+            record.keep(project, both);
+            let changed = folder(&target, &tree, store)? || gone;
+            record.keep(project, pieces);
+            Ok(Done { changed, stays })
+        }
+        Content::Rows(table) => {
+            way_for_a_file(&record, &target)?;
+            let (changed, digest) = rows(&target, table, store)?;
+            record.keep(project, record::of_file(digest));
+            Ok(Done { changed, stays: Vec::new() })
+        }
+        Content::Bytes(bytes) => {
+            way_for_a_file(&record, &target)?;
+            let (changed, digest) = file(&target, &bytes)?;
+            record.keep(project, record::of_file(digest));
+            Ok(Done { changed, stays: Vec::new() })
+        }
     }
+}
+
+/// Takes away the folder that an earlier result was, where a file is to be written.
+fn way_for_a_file(record: &Record, target: &Path) -> Result<(), Hurdle> {
+    if !target.symlink_metadata().is_ok_and(|meta| meta.is_dir()) {
+        return Ok(());
+    }
+    record.make_way(target, &record::of_file(Digest::of(b"")));
+    // An empty folder is nobody's work.
+    std::fs::remove_dir(target).map_err(|_| {
+        Hurdle::place("a folder stands there that holds what claw did not write; move it away")
+    })
 }
 
 enum Content<'a> {
@@ -199,60 +257,66 @@ fn line(row: &Digest, store: &dyn Objects) -> Result<Vec<u8>, Hurdle> {
     Ok(line)
 }
 
-/// Writes a table's rows, never all of them in memory. Whether there was anything to write.
-fn rows(target: &Path, table: &Table, store: &dyn Objects) -> Result<bool, Hurdle> {
-    if have_rows(target, table, store)? {
-        return Ok(false);
+/// Writes a table's rows, never all of them in memory. Whether there was anything to write, and the
+/// digest of the file.
+fn rows(target: &Path, table: &Table, store: &dyn Objects) -> Result<(bool, Digest), Hurdle> {
+    if let Some(digest) = have_rows(target, table, store)? {
+        return Ok((false, digest));
     }
-    replace_by(target, |out| {
+    let mut hasher = blake3::Hasher::new();
+    replace_by(target, READABLE, |out| {
         for row in &table.rows {
-            out.write_all(&line(row, store)?)?;
+            let line = line(row, store)?;
+            hasher.update(&line);
+            out.write_all(&line)?;
         }
         Ok(())
     })?;
-    Ok(true)
+    Ok((true, Digest(*hasher.finalize().as_bytes())))
 }
 
-/// Whether a file holds these rows and nothing else.
-fn have_rows(target: &Path, table: &Table, store: &dyn Objects) -> Result<bool, Hurdle> {
-    let Ok(file) = File::open(target) else {
-        return Ok(false);
+/// The digest of a file that holds these rows and nothing else; `None` when it holds others.
+fn have_rows(target: &Path, table: &Table, store: &dyn Objects) -> Result<Option<Digest>, Hurdle> {
+    // Opening anything else may never end.
+    let Some(file) = target.is_file().then(|| File::open(target).ok()).flatten() else {
+        return Ok(None);
     };
     let mut there = BufReader::new(file);
     let mut found = Vec::new();
+    let mut hasher = blake3::Hasher::new();
     for row in &table.rows {
         let line = line(row, store)?;
         found.resize(line.len(), 0);
         if there.read_exact(&mut found).is_err() || found != line {
-            return Ok(false);
+            return Ok(None);
         }
+        hasher.update(&line);
     }
-    Ok(there.fill_buf().is_ok_and(<[u8]>::is_empty))
+    let ends = there.fill_buf().is_ok_and(<[u8]>::is_empty);
+    Ok(ends.then(|| Digest(*hasher.finalize().as_bytes())))
 }
 
-fn same(path: &Path, digest: &Digest) -> bool {
-    std::fs::read(path).is_ok_and(|bytes| Digest::of(&bytes) == *digest)
-}
-
-fn file(target: &Path, bytes: &[u8]) -> Result<bool, Hurdle> {
-    if same(target, &Digest::of(bytes)) {
-        return Ok(false);
+/// Writes a file. Whether there was anything to write, and the digest of the file.
+fn file(target: &Path, bytes: &[u8]) -> Result<(bool, Digest), Hurdle> {
+    let digest = Digest::of(bytes);
+    let there = target.is_file() && std::fs::read(target).is_ok_and(|there| there == bytes);
+    if !there {
+        replace(target, READABLE, bytes)?;
     }
-    replace(target, bytes)?;
-    Ok(true)
+    Ok((!there, digest))
 }
 
-fn replace(target: &Path, bytes: &[u8]) -> Result<(), Hurdle> {
-    replace_by(target, |out| Ok(out.write_all(bytes)?))
+fn replace(target: &Path, mode: u32, bytes: &[u8]) -> Result<(), Hurdle> {
+    replace_by(target, mode, |out| Ok(out.write_all(bytes)?))
 }
 
 /// Writes a file under another name first, so that nobody ever reads half of it.
 fn replace_by(
     target: &Path,
+    mode: u32,
     write: impl FnOnce(&mut dyn Write) -> Result<(), Hurdle>,
 ) -> Result<(), Hurdle> {
     let above = target.parent().unwrap_or(Path::new("."));
-    let readable: Permissions = std::os::unix::fs::PermissionsExt::from_mode(0o644);
     let temporary = match tempfile::NamedTempFile::new_in(above) {
         // Mostly the folder is there.
         Err(err) if err.kind() == std::io::ErrorKind::NotFound => {
@@ -265,37 +329,7 @@ fn replace_by(
     write(&mut out)?;
     out.flush()?;
     drop(out);
-    // Whatever the mask says: outputs may be read by everybody.
-    temporary.as_file().set_permissions(readable)?;
+    temporary.as_file().set_permissions(Permissions::from_mode(mode))?;
     temporary.persist(target).map_err(|err| err.error)?;
     Ok(())
-}
-
-fn folder(target: &Path, tree: &Tree, store: &dyn Objects) -> Result<bool, Hurdle> {
-    let mut changed = false;
-    for (path, entry) in &tree.entries {
-        let place: PathBuf = target.join(path);
-        match entry {
-            Entry::File { digest, .. } if !same(&place, digest) => {
-                replace(&place, &store.get(digest)?)?;
-                changed = true;
-            }
-            Entry::Link(to)
-                if std::fs::read_link(&place).ok().as_deref() != Some(Path::new(to)) =>
-            {
-                let _ = std::fs::remove_file(&place);
-                if let Some(above) = place.parent() {
-                    std::fs::create_dir_all(above)?;
-                }
-                std::os::unix::fs::symlink(to, &place)?;
-                changed = true;
-            }
-            Entry::EmptyDir if !place.is_dir() => {
-                std::fs::create_dir_all(&place)?;
-                changed = true;
-            }
-            _ => {}
-        }
-    }
-    Ok(changed)
 }

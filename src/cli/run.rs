@@ -142,6 +142,9 @@ fn with_store(
         return Ok(Exit::Stopped);
     };
     let written = outputs::write(project, &plan, &ended, store.as_ref());
+    for note in &written.notes {
+        print::notice(&format!("note: {note}"));
+    }
     let whole = ended.is_whole() && written.failures.is_empty();
     let repeated = !last && !whole && !ended.stopped && store.found_damage();
     if args.json {

@@ -157,14 +157,19 @@ pub(super) fn summary(stages: usize, rows: u64) -> String {
     format!("Nothing to do: all {stages} stages ({} rows) were in the store", print::number(rows))
 }
 
-/// A file or folder with everything in it.
+/// A file or folder with everything in it; links in it are looked at and not followed, for they may
+/// lead round in a circle.
 fn below(path: &Path, found: &mut BTreeSet<PathBuf>) {
     found.insert(path.to_path_buf());
     if path.is_dir()
         && let Ok(entries) = std::fs::read_dir(path)
     {
         for entry in entries.flatten() {
-            below(&entry.path(), found);
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                below(&entry.path(), found);
+            } else {
+                found.insert(entry.path());
+            }
         }
     }
 }
