@@ -46,6 +46,7 @@ mod threats;
 mod settled;
 mod simulation;
 mod sources;
+mod small_print;
 mod stats;
 mod store;
 mod values;

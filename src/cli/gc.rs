@@ -65,7 +65,7 @@ pub(super) struct Unpin {
 /// Collects.
 pub(super) fn gc(args: &Gc) -> Result<Exit, Failure> {
     let project = Project::around(&args.project)?;
-    let folder = project.store();
+    let folder = super::store::folder(&project)?;
     let operators = load::operators(&project, true)?;
     // An operator that this claw does not know may have been one that was paid for.
     let paid = |receipt: &Receipt| {
@@ -119,10 +119,22 @@ pub(super) fn pin(args: &PinArgs) -> Result<Exit, Failure> {
             "`{name}` cannot be a pin's name\n  help: use letters, digits, `-`, `_` and `.`"
         )));
     }
+    if run_names::is_spoken_for(&project.store(), &name, run) {
+        return Err(Failure::input(format!(
+            "`{name}` cannot be a pin's name: it names a run already\n  help: give another `--name`"
+        )));
+    }
+    let pins = engine::pins(&project.store());
+    let moved = pins.into_iter().find(|pin| pin.name == name && pin.run != *run);
     let pin = Pin { name, run: run.clone() };
     engine::pin(&project.store(), &pin)
         .map_err(|err| Failure::work(format!("pinning run {run}: {err}")))?;
-    print::line(&format!("Run {run} is pinned as {}: `claw gc` keeps what it needs.", pin.name));
+    let moved =
+        moved.map_or(String::new(), |old| format!(" The pin was on run {} before.", old.run));
+    print::line(&format!(
+        "Run {run} is pinned as {}: `claw gc` keeps what it needs.{moved}",
+        pin.name
+    ));
     Ok(Exit::Done)
 }
 

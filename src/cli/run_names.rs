@@ -56,6 +56,11 @@ pub(super) fn find(store: &Path, name: &str) -> Result<String, Failure> {
     }
 }
 
+/// Whether a name means something else than a pin of `run`: the latest run, or another one by its id.
+pub(super) fn is_spoken_for(store: &Path, name: &str, run: &str) -> bool {
+    latest(name).is_some() || (name != run && run_ids(store).iter().any(|id| id == name))
+}
+
 /// How many runs before the newest a name means: none when it is not about the newest at all, and
 /// nothing inside when the number is none.
 fn latest(name: &str) -> Option<Option<usize>> {

@@ -70,6 +70,19 @@ pub(super) fn store(args: &Args) -> Result<Exit, Failure> {
     }
 }
 
+/// The folder of a project's store.
+pub(super) fn folder(project: &Project) -> Result<PathBuf, Failure> {
+    let folder = project.store();
+    if folder.is_dir() {
+        return Ok(folder);
+    }
+    Err(Failure::input(format!(
+        "there is no store in {}\n  help: `claw run PIPELINE` makes one; `--project DIR` names \
+         another project",
+        project.root.display()
+    )))
+}
+
 fn check(args: &Check) -> Result<Exit, Failure> {
     if !(args.sample > 0.0 && args.sample <= 1.0) {
         return Err(Failure::input(format!(
@@ -78,7 +91,7 @@ fn check(args: &Check) -> Result<Exit, Failure> {
         )));
     }
     let project = Project::around(&args.plain.project)?;
-    let folder = project.store();
+    let folder = folder(&project)?;
     let draw = std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)
         .map_or(0, |since| since.as_nanos() as u64);
@@ -154,7 +167,7 @@ fn one(bad: &Bad, stage: &dyn Fn(&Digest) -> Option<String>) -> String {
 
 fn rebuild(args: &Plain) -> Result<Exit, Failure> {
     let project = Project::around(&args.project)?;
-    let found = store::rebuild(&project.store(), "claw store rebuild")?;
+    let found = store::rebuild(&folder(&project)?, "claw store rebuild")?;
     if args.json {
         print::json(&found);
         return Ok(Exit::Done);
@@ -173,7 +186,7 @@ fn rebuild(args: &Plain) -> Result<Exit, Failure> {
 
 fn size(args: &Plain) -> Result<Exit, Failure> {
     let project = Project::around(&args.project)?;
-    let size = store::size(&project.store())?;
+    let size = store::size(&folder(&project)?)?;
     if args.json {
         print::json(&json!({ "size": size, "stored": size.stored(), "ratio": size.ratio() }));
         return Ok(Exit::Done);

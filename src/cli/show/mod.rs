@@ -165,12 +165,14 @@ fn rows(
         .collect::<Result<_, _>>()?;
     let mut shown = Vec::new();
     let mut passed = 0;
+    let mut unknown: Vec<&str> = filters.iter().map(|(field, _)| *field).collect();
     for (number, digest) in table.rows.iter().enumerate() {
         if shown.len() >= args.limit && filters.is_empty() {
             passed = table.rows.len();
             break;
         }
         let row = read_value(store, digest)?;
+        unknown.retain(|field| value::follow(&row, field, store).is_err());
         let holds = filters.iter().all(|(field, want)| {
             matches!(value::follow(&row, field, store), Ok(value::Found::Value(value))
                 if print::cell(&value) == **want
@@ -182,6 +184,16 @@ fn rows(
                 shown.push((number, row));
             }
         }
+    }
+    if let (Some(field), Some(first)) = (unknown.first(), table.rows.first()) {
+        let help = match read_value(store, first)? {
+            Value::Record(fields) => {
+                let names: Vec<&str> = fields.keys().map(String::as_str).collect();
+                format!("\n  help: the first row has: {}", names.join(", "))
+            }
+            _ => String::new(),
+        };
+        return Err(Failure::input(format!("no row of `{stage}` has a field `{field}`{help}")));
     }
     if args.json {
         let rows: Vec<_> = shown.iter().map(|(_, row)| row.to_json()).collect();
