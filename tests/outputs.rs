@@ -299,3 +299,18 @@ fn links_in_a_folder_are_not_followed() {
     assert_eq!(run(&project).0, Some(0));
     assert!(elsewhere.path().join("down/a.txt").is_file());
 }
+
+/// What is read under another name, as a library of the project's own, is not written over either.
+#[test]
+fn an_output_never_takes_the_place_of_a_library() {
+    let project = Project::with_library();
+    let before = std::fs::read(project.path("stdlib/rows.claw")).unwrap();
+    for path in ["stdlib/rows.claw", "stdlib"] {
+        let program = format!("stage a = {{ n: 1 }}\noutput a as \"{path}\"\n");
+        project.write("main.claw", &program);
+        let (code, said) = run(&project);
+        assert_eq!(code, Some(2), "{said}");
+        assert!(said.contains("E0509") && said.contains("rows.claw"), "{said}");
+    }
+    assert_eq!(std::fs::read(project.path("stdlib/rows.claw")).unwrap(), before);
+}

@@ -4,6 +4,7 @@
 //! not theirs (E0507, E0509). Links are seen only on the disk, so they are followed here: before
 //! anything runs, and once more before something is written.
 
+use std::cell::OnceCell;
 use std::collections::BTreeSet;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -35,22 +36,21 @@ pub(in crate::cli) fn misplaced(
     outputs: &[Output],
     read: &BTreeSet<PathBuf>,
 ) -> Vec<Diagnostic> {
-    if outputs.iter().all(|output| output.path.is_none()) {
-        return Vec::new();
-    }
-    let files: BTreeSet<PathBuf> = read
-        .iter()
-        .filter_map(|path| path.canonicalize().ok())
-        .filter(|path| path.is_file())
-        .collect();
+    // Looked up when first needed: there may be many, and mostly nothing is there to be written over.
+    let files = OnceCell::new();
+    let real = || -> BTreeSet<PathBuf> {
+        let real = read.iter().filter_map(|path| path.canonicalize().ok());
+        real.filter(|path| path.is_file()).collect()
+    };
     let mut found = Vec::new();
     for output in outputs {
         let Some(path) = &output.path else { continue };
         let why = match landing(project, path) {
             Err(why) => why,
+            Ok(place) if !place.exists() => continue,
             Ok(place) => {
                 // What lies in a folder stands right behind it.
-                let over = files.range(place.clone()..).next();
+                let over = files.get_or_init(real).range(place.clone()..).next();
                 match over.filter(|file| file.starts_with(&place)) {
                     Some(file) => format!("the program reads {}", file.display()),
                     None => continue,
