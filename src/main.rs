@@ -1,7 +1,9 @@
 //! The program `claw`: see the library for everything.
 
+mod allocator;
+
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: allocator::ByRole = allocator::ByRole;
 
 fn main() -> std::process::ExitCode {
     // The helper forks, so it must be the only thread of its process: it comes before anything else.

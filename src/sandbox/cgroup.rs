@@ -110,15 +110,17 @@ impl Cgroups {
 
     /// What a sandbox left of the group that it had.
     fn state(&self, group: &Group) -> State {
-        let read = |name: &str| std::fs::read_to_string(group.path.join(name));
-        let counted = match self.version {
-            Version::One => "memory.usage_in_bytes",
-            Version::Two => "memory.current",
+        let counted = || {
+            let name = match self.version {
+                Version::One => "memory.usage_in_bytes",
+                Version::Two => "memory.current",
+            };
+            std::fs::read_to_string(group.path.join(name)).ok()?.trim().parse::<u64>().ok()
         };
-        let counted = read(counted).ok().and_then(|text| text.trim().parse::<u64>().ok());
-        if !read("cgroup.procs").is_ok_and(|processes| processes.is_empty()) {
+        // A byte is of a process.
+        if group.procs.read_at(&mut [0], 0).ok() != Some(0) {
             State::Dying
-        } else if counted.is_some_and(|bytes| bytes <= RESIDUE) && group.kills() == Some(0) {
+        } else if counted().is_some_and(|bytes| bytes <= RESIDUE) && group.kills() == Some(0) {
             State::Ready
         } else {
             State::Marked
@@ -136,7 +138,8 @@ impl Cgroups {
             other => other?,
         }
         let made = limit(&path, self.version, bounds).and_then(|counter| {
-            let procs = OpenOptions::new().write(true).open(path.join("cgroup.procs"))?;
+            let procs =
+                OpenOptions::new().read(true).write(true).open(path.join("cgroup.procs"))?;
             Ok((procs, File::open(path.join(counter))?))
         });
         match made {

@@ -10,8 +10,9 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::FileExt;
 
 use rustix::net::{
     AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, netlink, recv, sendto,
@@ -28,6 +29,9 @@ use super::wire::Failure;
 pub(super) const FIRST_DESCRIPTOR: u32 = 64;
 /// Networks that wait for the next sandbox. Each is some hundred kilobytes of the kernel's memory.
 const MAX_WAITING: usize = 32;
+/// Networks whose files are kept open. Each init is cloned with all descriptors of the helper, and
+/// closes them, which with many networks takes longer than opening files does.
+const MAX_OPEN: usize = 32;
 /// The network of this process.
 const OWN: &str = "/proc/self/ns/net";
 /// The sockets that are open in a network, and how it begins where none is. What follows tells of the
@@ -35,7 +39,7 @@ const OWN: &str = "/proc/self/ns/net";
 const SOCKETS: &str = "/proc/self/net/sockstat";
 const NO_SOCKET: &[u8] = b"sockets: used 0\n";
 /// What else tells of the use of a network: packets, counters, labels of flows.
-const TRACES: &[&str] = &[
+const TRACES: [&str; 5] = [
     "/proc/self/net/dev",
     "/proc/self/net/snmp",
     "/proc/self/net/netstat",
@@ -48,9 +52,19 @@ const TRACES: &[&str] = &[
 pub(super) struct Networks {
     /// What can be read of one that nobody has used.
     unused: Option<Vec<u8>>,
-    waiting: Vec<OwnedFd>,
-    lent: BTreeMap<i32, OwnedFd>,
+    waiting: Vec<Held>,
+    lent: BTreeMap<i32, Held>,
 }
+
+/// A network that is kept.
+struct Held {
+    network: OwnedFd,
+    /// Its files, where they are kept too.
+    files: Option<Files>,
+}
+
+/// A network that was entered.
+pub(super) struct Network(Option<Held>);
 
 impl Networks {
     /// Moves this process into a network that nobody has used; what it clones next has it too. Only a
@@ -59,55 +73,66 @@ impl Networks {
     /// # Errors
     /// When the kernel makes no new one.
     pub(super) fn enter(&mut self, trusting: bool) -> Result<Network, Failure> {
-        while let Some(network) = self.waiting.pop() {
-            if move_into(&network).is_ok() && (trusting || self.is_unused()) {
-                return Ok(Network(Some(network)));
+        while let Some(held) = self.waiting.pop() {
+            if move_into(&held.network).is_ok() && (trusting || self.is_unused(&held)) {
+                return Ok(Network(Some(held)));
             }
         }
         let step = |name: &'static str| move |err: io::Error| Failure::new(name, &err);
         kernel::unshare(UnshareFlags::NEWNET)
             .map_err(step("creating the network namespace of a sandbox"))?;
         raise_loopback().map_err(step("raising the loopback interface"))?;
-        if self.unused.is_none() {
+        let mut files = Files::open().ok();
+        if self.unused.is_none()
+            && let Some(files) = &files
+        {
             let mut traces = Vec::new();
-            self.unused =
-                read_traces(&mut |part| traces.extend_from_slice(part)).ok().map(|()| traces);
+            let read = files.read_traces(&mut |part| traces.extend_from_slice(part));
+            self.unused = read.ok().map(|()| traces);
+        }
+        if self.waiting.len() + self.lent.len() >= MAX_OPEN {
+            files = None;
         }
         // One that cannot be held, where descriptors are few, goes with its sandbox.
-        let held = File::open(OWN).and_then(|own| {
-            let first = FIRST_DESCRIPTOR as i32;
-            Ok(rustix::io::fcntl_dupfd_cloexec(own, first)?)
-        });
-        Ok(Network(held.ok()))
+        let network = File::open(OWN).and_then(above_all_others);
+        Ok(Network(network.ok().map(|network| Held { network, files })))
     }
 
     /// Whether nothing tells the network that this process is in from a new one.
-    fn is_unused(&self) -> bool {
+    fn is_unused(&self, held: &Held) -> bool {
         let Some(unused) = &self.unused else {
             return false;
         };
-        let mut start = [0; NO_SOCKET.len()];
-        let read = File::open(SOCKETS).and_then(|mut file| file.read_exact(&mut start));
-        if read.is_err() || start != *NO_SOCKET {
-            return false;
-        }
+        let opened;
+        let files = match &held.files {
+            Some(files) => files,
+            None => match Files::open() {
+                Ok(files) => {
+                    opened = files;
+                    &opened
+                }
+                Err(_) => return false,
+            },
+        };
         let mut rest = Some(unused.as_slice());
-        let read = read_traces(&mut |part| rest = rest.and_then(|rest| rest.strip_prefix(part)));
-        read.is_ok() && rest.is_some_and(<[u8]>::is_empty)
+        let mut each = |part: &[u8]| rest = rest.and_then(|rest| rest.strip_prefix(part));
+        files.has_no_socket().is_ok_and(|none| none)
+            && files.read_traces(&mut each).is_ok()
+            && rest.is_some_and(<[u8]>::is_empty)
     }
 
     /// The network that was entered belongs to the sandbox of this init until that has ended.
     pub(super) fn lend(&mut self, network: Network, init: Pid) {
-        if let Network(Some(network)) = network {
-            self.lent.insert(init.as_raw_nonzero().get(), network);
+        if let Network(Some(held)) = network {
+            self.lent.insert(init.as_raw_nonzero().get(), held);
         }
     }
 
     /// Takes the network of an init back, after its end.
     pub(super) fn take_back(&mut self, init: Pid) {
-        let network = self.lent.remove(&init.as_raw_nonzero().get());
+        let held = self.lent.remove(&init.as_raw_nonzero().get());
         if self.waiting.len() < MAX_WAITING {
-            self.waiting.extend(network);
+            self.waiting.extend(held);
         }
     }
 }
@@ -117,29 +142,57 @@ fn move_into(network: &OwnedFd) -> io::Result<()> {
     Ok(move_into_link_name_space(network.as_fd(), kind)?)
 }
 
-/// A network that was entered.
-pub(super) struct Network(Option<OwnedFd>);
+/// Gives a descriptor a number from which on all are closed at once.
+fn above_all_others(file: File) -> io::Result<OwnedFd> {
+    Ok(rustix::io::fcntl_dupfd_cloexec(file, FIRST_DESCRIPTOR as i32)?)
+}
 
-/// Reads what tells of the use of the network that this process is in, piece by piece.
-fn read_traces(each: &mut dyn FnMut(&[u8])) -> io::Result<()> {
-    // On the stack: the helper shares other memory with the inits that it has cloned, and the kernel
-    // copies what is written to.
-    let mut chunk = [0; 4 << 10];
-    for name in TRACES {
-        let mut file = match File::open(name) {
-            // Kernels without IPv6 have no files of it.
-            Err(err) if err.kind() == io::ErrorKind::NotFound && name.contains('6') => continue,
-            opened => opened?,
-        };
-        loop {
-            let count = file.read(&mut chunk)?;
-            if count == 0 {
-                break;
-            }
-            each(&chunk[..count]);
+/// The files that tell of a network. Each is of the network that its opener was in, and says how that
+/// is whenever it is read from its beginning.
+struct Files {
+    sockets: File,
+    traces: [Option<File>; TRACES.len()],
+}
+
+impl Files {
+    /// Those of the network that this process is in.
+    fn open() -> io::Result<Files> {
+        let open = |name: &str| File::open(name).and_then(above_all_others).map(File::from);
+        let mut traces = [const { None }; TRACES.len()];
+        for (trace, name) in traces.iter_mut().zip(TRACES) {
+            *trace = match open(name) {
+                // Kernels without IPv6 have no files of it.
+                Err(err) if err.kind() == io::ErrorKind::NotFound && name.contains('6') => None,
+                opened => Some(opened?),
+            };
         }
+        Ok(Files { sockets: open(SOCKETS)?, traces })
     }
-    Ok(())
+
+    fn has_no_socket(&self) -> io::Result<bool> {
+        let mut start = [0; NO_SOCKET.len()];
+        self.sockets.read_exact_at(&mut start, 0)?;
+        Ok(start == *NO_SOCKET)
+    }
+
+    /// Reads what tells of the use of the network, piece by piece.
+    fn read_traces(&self, each: &mut dyn FnMut(&[u8])) -> io::Result<()> {
+        // On the stack: the helper shares other memory with the inits that it has cloned, and the
+        // kernel copies what is written to.
+        let mut chunk = [0; 4 << 10];
+        for file in self.traces.iter().flatten() {
+            let mut at = 0;
+            loop {
+                let count = file.read_at(&mut chunk, at)?;
+                if count == 0 {
+                    break;
+                }
+                each(&chunk[..count]);
+                at += count as u64;
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Raises `lo`, the only network interface of a sandbox, with one message to the kernel.

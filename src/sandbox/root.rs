@@ -1,19 +1,19 @@
 //! The read-only root that all sandboxes share.
 //!
-//! Built once, in the helper's mount namespace, on a small tmpfs:
+//! Built once, on a small tmpfs, and made the root of the helper's mount namespace:
 //!
 //! ```text
-//! /            the helper's own root
-//! ├── proc     the machine's, only so that the kernel lets sandboxes mount their own
-//! └── root     what a sandbox sees
-//!     ├── usr, bin, lib…   the system's own, read-only (or the same links)
-//!     ├── etc              copies of the few files that programs need, and made-up users
-//!     ├── dev              null, zero, full, random, urandom
-//!     └── proc, tmp, workspace, dev/shm     empty: every sandbox mounts its own
+//! /
+//! ├── usr, bin, lib…   the system's own, read-only (or the same links)
+//! ├── etc              copies of the few files that programs need, and made-up users
+//! ├── dev              null, zero, full, random, urandom
+//! ├── proc             the machine's: without it the kernel lets no sandbox mount its own
+//! └── tmp, workspace, dev/shm     empty
 //! ```
 //!
-//! Nothing of `/root`, `/home`, `/var`, `/run`, `/sys` or the rest of the machine is there. A
-//! sandbox inherits these mounts locked: it can neither take one away nor make it writable.
+//! A sandbox begins with a copy of these mounts, and covers the last four with its own. Nothing of
+//! `/root`, `/home`, `/var`, `/run`, `/sys` or the rest of the machine is there, below what is covered
+//! neither. A sandbox inherits the mounts locked: it can neither take one away nor make it writable.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -23,15 +23,12 @@ use std::path::{Path, PathBuf};
 use rustix::fs::CWD;
 use rustix::mount::{
     MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags, mount,
-    mount_bind, mount_change, mount_remount, move_mount, open_tree, unmount,
+    mount_change, mount_remount, move_mount, open_tree, unmount,
 };
 use rustix::process::{chdir, pivot_root};
 
 use super::defence::Defence;
 use super::wire::{Failure, Setup};
-
-/// Where the root of sandboxes stands in the helper's root.
-pub(super) const ROOT: &str = "/root";
 
 /// Directories of the system that a sandbox sees.
 const SYSTEM: &[&str] = &["usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32"];
@@ -76,7 +73,7 @@ const MADE_UP: &[(&str, &str)] = &[
 /// Files of `/etc` above this size are left out: none that programs need is.
 const MAX_ETC: u64 = 2 << 20;
 
-/// Builds the root and makes the helper's own root the one around it.
+/// Builds the root and makes it the helper's own.
 pub(super) fn build(setup: &Setup) -> Result<(), Failure> {
     let stage = ["/tmp", "/mnt", "/srv", "/media"].iter().map(Path::new).find(|path| path.is_dir());
     let stage = stage.ok_or_else(|| {
@@ -155,15 +152,9 @@ fn pick_up(setup: &Setup) -> Result<Parts, Failure> {
     Ok(parts)
 }
 
-fn assemble(stage: &Path, parts: &Parts, etc: &[(PathBuf, Copied)]) -> Result<(), Failure> {
-    let root = stage.join(ROOT.trim_start_matches('/'));
-    let proc = stage.join("proc");
+fn assemble(root: &Path, parts: &Parts, etc: &[(PathBuf, Copied)]) -> Result<(), Failure> {
     let folders = ["dev/shm", "etc", "proc", "tmp", "workspace"];
     let made = || {
-        std::fs::create_dir(&proc)?;
-        std::fs::create_dir(&root)?;
-        // A mount of its own, so that it can be read-only and be moved.
-        mount_bind(&root, &root)?;
         folders.iter().try_for_each(|folder| std::fs::create_dir_all(root.join(folder)))?;
         parts.links.iter().try_for_each(|(link, target)| symlink(target, root.join(link)))?;
         for (name, target) in
@@ -180,7 +171,7 @@ fn assemble(stage: &Path, parts: &Parts, etc: &[(PathBuf, Copied)]) -> Result<()
         move_mount(tree, "", CWD, target, flags)
             .map_err(|err| Failure::new(format!("mounting {}", target.display()), &err.into()))
     };
-    attach(&parts.proc, &proc)?;
+    attach(&parts.proc, &root.join("proc"))?;
     let stand = |path: &Path, made: io::Result<()>| {
         made.map_err(|err| Failure::new(format!("making {}", path.display()), &err))
     };
@@ -259,11 +250,15 @@ fn copy(path: &Path, name: PathBuf, found: &mut Vec<(PathBuf, Copied)>) {
     }
 }
 
-/// Makes every mount of the root read-only and blind to set-user-id bits and devices. The flags
-/// that a mount came with are kept: the kernel refuses to loosen them.
+/// Makes every mount read-only and blind to set-user-id bits and devices, but for `/proc`: through
+/// that an init says who its users are, before it has its own. The flags that a mount came with are
+/// kept: the kernel refuses to loosen them.
 fn protect() -> io::Result<()> {
-    for (path, options) in mounts_below(ROOT)? {
-        let device = path.starts_with(Path::new(ROOT).join("dev"));
+    for (path, options) in mounts()? {
+        if path.starts_with("/proc") {
+            continue;
+        }
+        let device = path.starts_with("/dev");
         let mut flags = MountFlags::BIND | MountFlags::RDONLY | MountFlags::NOSUID;
         let has = |option: &str| options.split(',').any(|one| one == option);
         flags.set(MountFlags::NODEV, !device || has("nodev"));
@@ -275,14 +270,14 @@ fn protect() -> io::Result<()> {
     Ok(())
 }
 
-/// The mounts at and below a path, with their options.
-fn mounts_below(root: &str) -> io::Result<Vec<(PathBuf, String)>> {
+/// All mounts, with their options.
+fn mounts() -> io::Result<Vec<(PathBuf, String)>> {
     let table = std::fs::read_to_string("/proc/self/mountinfo")?;
     let mounts = table.lines().filter_map(|line| {
         let mut fields = line.split(' ').skip(4);
         let path = PathBuf::from(unescape(fields.next()?));
         let options = fields.next()?.to_string();
-        path.starts_with(root).then_some((path, options))
+        Some((path, options))
     });
     Ok(mounts.collect())
 }

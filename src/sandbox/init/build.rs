@@ -7,8 +7,8 @@ use std::os::fd::OwnedFd;
 
 use rustix::fs::Mode;
 use rustix::io::Errno;
-use rustix::mount::{MountFlags, UnmountFlags, mount, mount_bind_recursive, unmount};
-use rustix::process::{Resource, chdir, pivot_root, setrlimit, setsid, umask};
+use rustix::mount::{MountFlags, mount};
+use rustix::process::{Resource, chdir, setrlimit, setsid, umask};
 use rustix::system::sethostname;
 use rustix::thread::UnshareFlags;
 
@@ -16,7 +16,6 @@ use crate::sandbox::command::Surroundings;
 use crate::sandbox::confine::{self, Filters};
 use crate::sandbox::defence::Defence;
 use crate::sandbox::helper::map_inside;
-use crate::sandbox::root::ROOT;
 use crate::sandbox::wire::{Failure, Setup};
 use crate::sandbox::{WORKSPACE, kernel, landlock};
 
@@ -41,7 +40,7 @@ pub(super) fn build(
     mount_own(&places)?;
     // Giving memory back that the helper took writes to pages that are not written to else.
     std::mem::forget((places, attached));
-    enter_root().map_err(step("entering the root"))?;
+    chdir(WORKSPACE).map_err(|err| step("entering /workspace")(err.into()))?;
 
     let last = || -> io::Result<(Surroundings, Senses)> {
         around._third = Surroundings::hold_third()?;
@@ -83,23 +82,13 @@ fn join_group(counted: bool, attached: &mut dyn Iterator<Item = File>) -> io::Re
     Ok(counter)
 }
 
-/// Mounts what no two sandboxes share.
+/// Mounts what no two sandboxes share over the places that the root has for it.
 fn mount_own(places: &[(&'static str, &'static CStr, CString)]) -> Result<(), Failure> {
     let told = |what: &'static str| move |err: Errno| Failure::new(what, &err.into());
-    // A copy of the inherited mounts, which alone may become a root.
-    mount_bind_recursive(ROOT, ROOT).map_err(told("binding the root"))?;
     let plain = MountFlags::NOSUID | MountFlags::NODEV;
     for (what, place, options) in places {
         mount(c"tmpfs", *place, c"tmpfs", plain, Some(options.as_c_str())).map_err(told(what))?;
     }
     let closed = plain | MountFlags::NOEXEC;
-    mount(c"proc", c"/root/proc", c"proc", closed, None).map_err(told("mounting /proc"))
-}
-
-fn enter_root() -> io::Result<()> {
-    chdir(ROOT)?;
-    pivot_root(".", ".")?;
-    unmount(".", UnmountFlags::DETACH)?;
-    chdir(WORKSPACE)?;
-    Ok(())
+    mount(c"proc", c"/proc", c"proc", closed, None).map_err(told("mounting /proc"))
 }

@@ -21,7 +21,7 @@ use super::HOME;
 /// How a sandbox is to be built.
 pub(in crate::sandbox) struct Plan {
     pub(super) order: Order,
-    /// The file systems that are its own: where they stand in the helper's root, and their options.
+    /// The file systems that are its own: where they are mounted, and their options.
     pub(super) places: [(&'static str, &'static CStr, CString); 3],
     /// How many processes it may have.
     pub(super) processes: Option<Rlimit>,
@@ -69,13 +69,9 @@ impl Plan {
         let filtered = !order.counted && holds(Defence::Filter);
         Ok(Plan {
             places: [
-                ("mounting /workspace", c"/root/workspace", place(limits.disk, "0755")?),
-                ("mounting /tmp", c"/root/tmp", place(limits.disk, "1777")?),
-                (
-                    "mounting /dev/shm",
-                    c"/root/dev/shm",
-                    place(confine::shared_memory(limits), "1777")?,
-                ),
+                ("mounting /workspace", c"/workspace", place(limits.disk, "0755")?),
+                ("mounting /tmp", c"/tmp", place(limits.disk, "1777")?),
+                ("mounting /dev/shm", c"/dev/shm", place(confine::shared_memory(limits), "1777")?),
             ],
             processes: holds(Defence::Processes).then(|| confine::bounded(Resource::Nproc, own)),
             around: Surroundings {
