@@ -22,11 +22,11 @@ use crate::plan::Plan;
 use crate::store::{Digest, Objects, StoreError, Tree};
 
 use super::Failure;
-use crate::project::Project;
+use crate::project::{Links, Place, Project};
 
 use folder::folder;
 pub(super) use places::{misplaced, refuse};
-use record::Record;
+use record::{Record, Records};
 
 /// The mode of what is written: outputs may be read by everybody, whatever the mask says.
 const READABLE: u32 = 0o644;
@@ -110,6 +110,8 @@ impl From<CallError> for Hurdle {
 
 /// Writes the outputs that have a path and a result.
 pub(super) fn write(project: &Project, plan: &Plan, ended: &Ended, store: &dyn Objects) -> Written {
+    let (links, records) = (Links::default(), Records::of(project));
+    let writer = Writer { project, links: &links, records: &records, store };
     // Each waits for the disk more than it computes.
     let done: Vec<_> = plan
         .pipeline
@@ -117,7 +119,7 @@ pub(super) fn write(project: &Project, plan: &Plan, ended: &Ended, store: &dyn O
         .par_iter()
         .filter_map(|output| {
             let (path, digest) = (output.path.as_ref()?, ended.result(&output.stage)?);
-            Some((&output.stage, path, one(project, path, &digest, store)))
+            Some((&output.stage, path, writer.write(path, &digest)))
         })
         .collect();
     let mut written = Written { lines: Vec::new(), notes: Vec::new(), failures: Vec::new() };
@@ -148,47 +150,51 @@ struct Done {
     stays: Vec<String>,
 }
 
-/// Writes one output.
-fn one(
-    project: &Project,
-    path: &str,
-    digest: &Digest,
-    store: &dyn Objects,
-) -> Result<Done, Hurdle> {
-    // Something may have put a link there since the run began.
-    places::landing(project, path).map_err(Hurdle::place)?;
-    let target = project.root.join(path);
-    let value = read_value(store, digest)?;
-    let mut record = Record::of(project, path);
-    match content(&value, store)? {
-        Content::Folder(tree) => {
-            let pieces = record::of_tree(&tree);
-            let (gone, stays) = record.make_way(&target, &pieces);
-            // Should this be cut short, the next run knows all that may be there.
-            let both = record.pieces.clone().into_iter().chain(pieces.clone()).collect();
-            record.keep(project, both);
-            let changed = folder(&target, &tree, store)? || gone;
-            record.keep(project, pieces);
-            Ok(Done { changed, stays })
-        }
-        Content::Rows(table) => {
-            way_for_a_file(&record, &target)?;
-            let (changed, digest) = rows(&target, table, store)?;
-            record.keep(project, record::of_file(digest));
-            Ok(Done { changed, stays: Vec::new() })
-        }
-        Content::Bytes(bytes) => {
-            way_for_a_file(&record, &target)?;
-            let (changed, digest) = file(&target, &bytes)?;
-            record.keep(project, record::of_file(digest));
-            Ok(Done { changed, stays: Vec::new() })
-        }
+/// What outputs are written with.
+struct Writer<'a> {
+    project: &'a Project,
+    links: &'a Links,
+    records: &'a Records,
+    store: &'a dyn Objects,
+}
+
+impl Writer<'_> {
+    /// Writes one output.
+    fn write(&self, path: &str, digest: &Digest) -> Result<Done, Hurdle> {
+        // Something may have put a link there since the run began.
+        let place = places::landing(self.project, path, self.links).map_err(Hurdle::place)?;
+        let target = self.project.root.join(path);
+        let store = self.store;
+        let value = read_value(store, digest)?;
+        let mut record = self.records.record(path);
+        let (changed, digest) = match content(&value, store)? {
+            Content::Folder(tree) => {
+                let pieces = record::of_tree(&tree);
+                let (gone, stays) = record.make_way(&target, &pieces);
+                // Should this be cut short, the next run knows all that may be there.
+                record.keep(record.pieces.clone().into_iter().chain(pieces.clone()).collect());
+                let changed = folder(&target, &tree, store)? || gone;
+                record.keep(pieces);
+                return Ok(Done { changed, stays });
+            }
+            Content::Rows(table) => {
+                way_for_a_file(&record, &target, &place)?;
+                rows(&target, table, store)?
+            }
+            Content::Bytes(bytes) => {
+                way_for_a_file(&record, &target, &place)?;
+                file(&target, &place, &bytes)?
+            }
+        };
+        record.keep(record::of_file(digest));
+        Ok(Done { changed, stays: Vec::new() })
     }
 }
 
 /// Takes away the folder that an earlier result was, where a file is to be written.
-fn way_for_a_file(record: &Record, target: &Path) -> Result<(), Hurdle> {
-    if !target.symlink_metadata().is_ok_and(|meta| meta.is_dir()) {
+fn way_for_a_file(record: &Record<'_>, target: &Path, place: &Place) -> Result<(), Hurdle> {
+    let is_folder = place.there.as_ref().is_some_and(|meta| meta.is_dir());
+    if !is_folder || target.is_symlink() {
         return Ok(());
     }
     record.make_way(target, &record::of_file(Digest::of(b"")));
@@ -297,9 +303,11 @@ fn have_rows(target: &Path, table: &Table, store: &dyn Objects) -> Result<Option
 }
 
 /// Writes a file. Whether there was anything to write, and the digest of the file.
-fn file(target: &Path, bytes: &[u8]) -> Result<(bool, Digest), Hurdle> {
+fn file(target: &Path, place: &Place, bytes: &[u8]) -> Result<(bool, Digest), Hurdle> {
     let digest = Digest::of(bytes);
-    let there = target.is_file() && std::fs::read(target).is_ok_and(|there| there == bytes);
+    // Opening anything else may never end.
+    let is_file = place.there.as_ref().is_some_and(|meta| meta.is_file());
+    let there = is_file && std::fs::read(target).is_ok_and(|there| there == bytes);
     if !there {
         replace(target, READABLE, bytes)?;
     }

@@ -1,6 +1,7 @@
 //! A project: the folder with `claw.toml`, and what programs in it may read.
 
 mod files;
+mod links;
 mod models;
 pub mod packages;
 mod sources;
@@ -17,6 +18,7 @@ use crate::store::Objects;
 use packages::{Origin, WrittenOrigin};
 
 pub use files::claw_files;
+pub use links::{Links, Place};
 pub use models::{ModelSettings, Prices, ProviderName};
 pub use sources::ProjectSources;
 pub use watch::{Look, Watched, variable};
@@ -167,7 +169,7 @@ impl Project {
     pub fn sources(&self, objects: Arc<dyn Objects>) -> ProjectSources {
         let std = self.settings.library.std.as_ref().map(|path| self.root.join(path));
         let shelf = packages::Shelf::of(self, false);
-        ProjectSources { root: self.root.clone(), std, objects, shelf }
+        ProjectSources { root: self.root.clone(), std, objects, shelf, links: Links::default() }
     }
 
     /// The same; packages that are pinned and not on this machine are fetched when they are used.

@@ -1,5 +1,6 @@
 //! The files of a project, its packages and the standard library, as the language sees them.
 
+use std::fs::{FileType, Metadata};
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
@@ -9,6 +10,7 @@ use include_dir::{Dir, include_dir};
 use crate::lang::{SourceError, Sources, package_root};
 use crate::store::{Digest, Entry, Objects, StoreError, Tree};
 
+use super::links::Links;
 use super::packages::Shelf;
 
 /// The standard library as it was when this program was built.
@@ -23,6 +25,7 @@ pub struct ProjectSources {
     pub(super) std: Option<PathBuf>,
     pub(super) objects: Arc<dyn Objects>,
     pub(super) shelf: Shelf,
+    pub(super) links: Links,
 }
 
 impl ProjectSources {
@@ -49,34 +52,41 @@ impl ProjectSources {
 }
 
 impl ProjectSources {
-    /// The same for what is read: links on the way may not lead out, for that is no more of the
-    /// project than a path that says so.
-    fn found(&self, path: &str) -> Result<Option<PathBuf>, SourceError> {
+    /// The same for what is read: what is there, with where. Links on the way may not lead out, for
+    /// that is no more of the project than a path that says so.
+    fn found(&self, path: &str) -> Result<Option<(PathBuf, Metadata)>, SourceError> {
         let Some(place) = self.locate(path)? else {
             return Ok(None);
         };
-        let real = place.canonicalize().map_err(|err| unreadable(path, &err))?;
         let base = match (&self.std, path.starts_with("std/")) {
             (Some(std), true) => std,
             _ => &self.root,
         };
-        let base = base.canonicalize().map_err(|err| unreadable(path, &err))?;
-        if real.starts_with(&base) {
-            return Ok(Some(place));
+        let base = self.links.folder(base).map_err(|err| unreadable(path, &err))?;
+        let found = self.links.follow(&place).map_err(|err| unreadable(path, &err))?;
+        let Some(meta) = found.there else {
+            // Why not: it may be that a folder on the way cannot be entered.
+            let err = place.metadata().err();
+            return Err(err.map_or_else(
+                || SourceError::Missing(path.to_string()),
+                |err| unreadable(path, &err),
+            ));
+        };
+        if found.real.starts_with(&base) {
+            return Ok(Some((place, meta)));
         }
         Err(SourceError::Unreadable {
             path: path.to_string(),
             why: format!(
                 "it is a link that leads out of the project, to {}; copy it in",
-                real.display()
+                found.real.display()
             ),
         })
     }
 }
 
 /// Reads a regular file; whatever else may never end.
-fn read_file(path: &str, file: &Path) -> Result<Vec<u8>, SourceError> {
-    let kind = std::fs::metadata(file).map_err(|err| unreadable(path, &err))?.file_type();
+fn read_file(path: &str, file: &Path, kind: FileType) -> Result<Vec<u8>, SourceError> {
     if kind.is_file() {
         return std::fs::read(file).map_err(|err| unreadable(path, &err));
     }
@@ -117,7 +127,7 @@ impl Sources for ProjectSources {
             return package.file(inside).ok_or_else(|| SourceError::Missing(path.to_string()));
         }
         match self.found(path)? {
-            Some(file) => Ok(read_file(path, &file)?.into()),
+            Some((file, meta)) => Ok(read_file(path, &file, meta.file_type())?.into()),
             None => {
                 let file = LIBRARY.get_file(path.trim_start_matches("std/"));
                 let file = file.ok_or_else(|| SourceError::Missing(path.to_string()))?;
@@ -138,8 +148,7 @@ impl Sources for ProjectSources {
         }
         let mut tree = Tree::default();
         match self.found(path)? {
-            Some(folder) => {
-                let meta = std::fs::metadata(&folder).map_err(|err| unreadable(path, &err))?;
+            Some((folder, meta)) => {
                 if !meta.is_dir() {
                     return Err(SourceError::Unreadable {
                         path: path.to_string(),
@@ -172,8 +181,8 @@ impl Sources for ProjectSources {
 
     fn has_file(&self, path: &str) -> Result<(), SourceError> {
         if package_root(path).is_none()
-            && let Some(file) = self.found(path)?
-            && file.is_file()
+            && let Some((_, meta)) = self.found(path)?
+            && meta.is_file()
         {
             return Ok(());
         }
@@ -187,7 +196,7 @@ impl Sources for ProjectSources {
             return if there { Ok(()) } else { Err(SourceError::Missing(path.to_string())) };
         }
         let there = match self.found(path)? {
-            Some(folder) => folder.is_dir(),
+            Some((_, meta)) => meta.is_dir(),
             None => {
                 LIBRARY.get_dir(path.trim_start_matches("std/").trim_end_matches('/')).is_some()
             }

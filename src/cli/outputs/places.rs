@@ -6,11 +6,10 @@
 
 use std::cell::OnceCell;
 use std::collections::BTreeSet;
-use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use crate::lang::{Diagnostic, Output, SourceMap, taken};
-use crate::project::Project;
+use crate::project::{Links, Place, Project};
 
 use crate::cli::{Failure, load};
 
@@ -38,17 +37,20 @@ pub(in crate::cli) fn misplaced(
 ) -> Vec<Diagnostic> {
     // Looked up when first needed: there may be many, and mostly nothing is there to be written over.
     let files = OnceCell::new();
+    let links = Links::default();
     let real = || -> BTreeSet<PathBuf> {
-        let real = read.iter().filter_map(|path| path.canonicalize().ok());
-        real.filter(|path| path.is_file()).collect()
+        let real = read.iter().filter_map(|path| links.follow(path).ok());
+        real.filter(|place| place.there.as_ref().is_some_and(|meta| meta.is_file()))
+            .map(|place| place.real)
+            .collect()
     };
     let mut found = Vec::new();
     for output in outputs {
         let Some(path) = &output.path else { continue };
-        let why = match landing(project, path) {
+        let why = match landing(project, path, &links) {
             Err(why) => why,
-            Ok(place) if !place.exists() => continue,
-            Ok(place) => {
+            Ok(Place { there: None, .. }) => continue,
+            Ok(Place { real: place, .. }) => {
                 // What lies in a folder stands right behind it.
                 let over = files.get_or_init(real).range(place.clone()..).next();
                 match over.filter(|file| file.starts_with(&place)) {
@@ -70,32 +72,13 @@ pub(in crate::cli) fn misplaced(
 }
 
 /// Where an output is written, every link followed; else why nothing may be written there.
-pub(super) fn landing(project: &Project, path: &str) -> Result<PathBuf, String> {
-    let target = project.root.join(path);
-    let (there, real) = nearest(&target)?;
-    let rest = target.strip_prefix(&there).unwrap_or(Path::new(""));
-    // Joining nothing would leave a slash at the end.
-    let place = if rest == Path::new("") { real } else { real.join(rest) };
-    let Ok(inside) = place.strip_prefix(&project.root) else {
-        return Err(format!("a link leads out of the project, to {}", place.display()));
+pub(super) fn landing(project: &Project, path: &str, links: &Links) -> Result<Place, String> {
+    let place = links.follow(&project.root.join(path)).map_err(|err| err.to_string())?;
+    let Ok(inside) = place.real.strip_prefix(&project.root) else {
+        return Err(format!("a link leads out of the project, to {}", place.real.display()));
     };
     match taken(&inside.to_string_lossy()) {
-        Some(why) => Err(format!("a link leads to {}: {why}", place.display())),
+        Some(why) => Err(format!("a link leads to {}: {why}", place.real.display())),
         None => Ok(place),
     }
-}
-
-/// The nearest of a path and the folders above it that is there, and where it really is.
-fn nearest(target: &Path) -> Result<(PathBuf, PathBuf), String> {
-    for there in target.ancestors() {
-        match there.canonicalize() {
-            Ok(real) => return Ok((there.to_path_buf(), real)),
-            Err(err) if err.kind() == ErrorKind::NotFound && there.is_symlink() => {
-                return Err(format!("{} is a link that leads nowhere", there.display()));
-            }
-            // It is made, or writing says why it cannot be.
-            Err(_) => {}
-        }
-    }
-    Err(format!("{} is not there", target.display()))
 }
