@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use claw::lang::{Checked, Diagnostic, MemorySources, SourceMap, bind, load, render, secrets};
+use claw::lang::{Checked, Diagnostic, MemorySources, SourceMap, bind, load, render};
 use claw::store::KeyHasher;
 
 /// The path under which a text is checked.
@@ -57,6 +57,7 @@ pub fn program(bytes: &[u8]) -> Vec<&'static str> {
     if let Some(program) = &checked.program {
         match bind(program, &BTreeMap::new(), &sources) {
             Ok(pipeline) => {
+                let _ = format!("{:?}", pipeline.secrets);
                 for stage in &pipeline.stages {
                     let mut hasher = KeyHasher::new("fuzz");
                     stage.expr.hash_into(&mut hasher, &mut Vec::new(), &mut |hasher, stage| {
@@ -68,13 +69,13 @@ pub fn program(bytes: &[u8]) -> Vec<&'static str> {
             }
             Err(found) => showable(&found, &program.sources),
         }
-        let _ = format!("{:?}", secrets(program, &BTreeMap::new(), &sources));
     }
     checked.diagnostics.iter().map(|one| one.code).collect()
 }
 
 /// A parameter of each kind of type.
 const PARAMS: &str = r#"
+use std/exec
 param int: int = 1 where int > -100
 param float: float = 1
 param bool: bool = true
@@ -92,9 +93,11 @@ param sandbox: Sandbox = sandbox("process")
 param file: File = file("prompts/x.md")
 param dir: Dir = dir("skills")
 param json: Json = null
-secret param token: str = "t"
-stage all = { int: int, float: float, str: str, list: list, word: word, record: record, token: token }
+secret param token: str = env("TOKEN")
+stage asked = exec.run(command: "true", secrets: { TOKEN: token })
+stage all = { int: int, float: float, str: str, list: list, word: word, record: record }
 output all
+output asked
 "#;
 
 /// Gives a text to a parameter of each type.

@@ -40,6 +40,7 @@ mod quickstart;
 mod recording;
 mod rooms;
 mod rows;
+mod secrets;
 mod run_log;
 mod sandbox;
 mod threats;

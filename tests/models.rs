@@ -4,7 +4,7 @@ mod anthropic;
 mod endpoint;
 mod estimates;
 mod offline;
-mod pipelines;
+pub(crate) mod pipelines;
 mod policies;
 mod readers;
 mod rollout;

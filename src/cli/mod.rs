@@ -24,6 +24,7 @@ mod run;
 mod run_names;
 mod runs;
 mod sarif;
+mod secrets;
 mod serve;
 mod served;
 mod settled;

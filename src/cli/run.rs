@@ -13,7 +13,7 @@ use crate::store::{Store, StoreError};
 use super::outputs::Written;
 use super::progress::Progress;
 use super::settled::{self, Asked, Came};
-use super::{Exit, Failure, arguments, load, outputs, print, served};
+use super::{Exit, Failure, arguments, load, outputs, print, secrets, served};
 use crate::project::{Project, Watched};
 
 /// How long a run that is asked to stop may finish what is in flight.
@@ -93,6 +93,8 @@ fn with_store(
         load::known(&pipeline, name)?;
     }
     let plan = Arc::new(load::plan(pipeline, &args.only)?);
+    let mut operators = load::operators(project, args.allow_unsandboxed)?;
+    secrets::refuse_missing(project, &plan, &operators, &args.refresh)?;
     let params =
         plan.pipeline.params.iter().map(|(name, value)| (name.clone(), value.to_json())).collect();
     let log = RunLog::begin(&project.store(), entry, params).map_err(|err| StoreError::Io {
@@ -101,7 +103,6 @@ fn with_store(
         source: err,
     })?;
     super::descriptors::allow_many();
-    let mut operators = load::operators(project, args.allow_unsandboxed)?;
     if args.offline {
         operators = operators.offline();
     }
@@ -153,6 +154,7 @@ fn with_store(
         }
     } else {
         let shown = shown(&plan, &ended, store)?;
+        let silent = silent && !plan.pipeline.secrets.any_given();
         if whole && silent && store.notices.is_empty() {
             let operators = &engine.operators;
             let came = Came { plan: &plan, operators, ended: &ended, sources: &sources, began: at };

@@ -15,7 +15,7 @@ use crate::plan::Plan;
 use crate::project::Project;
 use crate::store::Store;
 
-use super::{Exit, Failure, arguments, load, print, run};
+use super::{Exit, Failure, arguments, load, print, run, secrets};
 
 /// How one test ended.
 struct Outcome {
@@ -153,13 +153,18 @@ fn made(
     test: &Test,
 ) -> Result<Vec<Diagnostic>, Failure> {
     let work = |err: std::io::Error| Failure::work(format!("starting a test: {err}"));
+    let operators = load::operators(project, args.allow_unsandboxed)?;
+    let lacking = secrets::missing(project, &plan, &operators, &[])?;
+    if !lacking.is_empty() {
+        return Ok(lacking);
+    }
     let folder = tempfile::tempdir().map_err(work)?;
     std::fs::create_dir(folder.path().join("runs")).map_err(work)?;
     let log = RunLog::begin(folder.path(), entry, Vec::new()).map_err(work)?;
     let threads = run::cores();
     let engine = Engine {
         store: store.clone(),
-        operators: load::operators(project, args.allow_unsandboxed)?,
+        operators,
         limits: Limits::of_this_machine(threads).for_plan(&plan),
         cancel: Cancel::default(),
         log: Arc::new(log),

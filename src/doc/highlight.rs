@@ -25,6 +25,8 @@ pub const TYPES: &[&str] = &[
     "Json",
     "Model",
     "Sandbox",
+    "Secret",
+    "Secrets",
     "bool",
     "bytes",
     "duration",

@@ -298,7 +298,7 @@ impl Site<'_> {
             facts.push("required".to_string());
         }
         if item.secret {
-            facts.push("secret: never in a key, a log or the store".to_string());
+            facts.push("secret: its value is never in a key, a log or the store".to_string());
         }
         let name = format!("{}.{}", outline.name, item.name);
         if item.kind == DeclaredKind::Operator

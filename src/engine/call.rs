@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use futures::future::BoxFuture;
 
-use crate::lang::{CacheUse, Call, Policy, Value};
+use crate::lang::{CacheUse, Call, Policy, Secrets, Value};
 use crate::store::{Digest, Objects, Receipt, Results, Store};
 
 use super::board::Board;
@@ -18,6 +18,7 @@ use super::log::{Event, RunLog};
 use super::operator::{Args, CallError, Cancel, Context, Kind, Operator, read_value};
 use super::output::{Output, keep_tables};
 use super::pools::{Held, Pools};
+use super::secrets::{CallSecrets, Guarded};
 
 /// The pause before a first further attempt when the stage's policy does not say.
 const BACKOFF_MS: u64 = 500;
@@ -69,6 +70,8 @@ pub(super) struct Shared {
     pub(super) board: Arc<Board>,
     pub(super) log: Arc<RunLog>,
     pub(super) outputs: HashMap<String, Arc<Output>>,
+    /// What the program's secrets are.
+    pub(super) secrets: Arc<Secrets>,
     /// Keys that are being worked on, so that equal calls are made once.
     pub(super) working: Mutex<HashMap<Digest, Arc<tokio::sync::Mutex<()>>>>,
     /// Keys whose results this run has renewed: equal calls share the new one.
@@ -161,9 +164,10 @@ impl RowCaller {
         if only_recorded {
             return Err(not_recorded(&**operator, &args));
         }
+        let secrets = CallSecrets::of(call, &args, &shared.secrets)?;
         self.ran.store(true, Ordering::Relaxed);
         let began = Instant::now();
-        let value = self.attempts(operator, &args, key).await?;
+        let value = self.attempts(operator, &args, key, secrets).await?;
         // Whatever the receipt names, down to the rows, is on its way before it.
         keep_tables(&*shared.store, &value)?;
         let result = shared.store.put(&value.encode())?;
@@ -205,11 +209,12 @@ impl RowCaller {
         operator: &Arc<dyn Operator>,
         args: &Args,
         key: Digest,
+        secrets: CallSecrets,
     ) -> Result<Value, CallError> {
         let shared = &self.shared;
         let line = self.line;
         let board = shared.board.clone();
-        let context = Context {
+        let mut context = Context {
             objects: shared.store.clone(),
             key,
             threads: shared.pools.threads(),
@@ -219,6 +224,7 @@ impl RowCaller {
             journal: (self.policy.cache == CacheUse::On || shared.operators.offline)
                 .then(|| Journal::new(shared.store.clone(), shared.log.info.id.clone())),
             offline: shared.operators.offline,
+            secrets,
             progress: Arc::new(move |done, total, word| {
                 board.lines[line].note(format!("{done}/{total} {word}"));
             }),
@@ -226,7 +232,15 @@ impl RowCaller {
         let mut attempt = 0;
         loop {
             attempt += 1;
-            let err = match self.once(operator, args, &context).await {
+            let made = if context.secrets.is_empty() {
+                self.once(operator, args, &context).await
+            } else {
+                let guard = Arc::new(Guarded::new(shared.store.clone(), context.secrets.clone()));
+                context.objects = guard.clone();
+                let made = self.once(operator, args, &context).await;
+                context.secrets.cleared(made, &guard)
+            };
+            let err = match made {
                 Ok(value) => return Ok(value),
                 Err(err) => err,
             };

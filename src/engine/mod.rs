@@ -23,6 +23,7 @@ mod pools;
 mod program_record;
 mod retention;
 mod run;
+mod secrets;
 mod tolerance;
 mod unanswered;
 
@@ -43,3 +44,4 @@ pub use pools::{Held, Limits};
 pub use program_record::{ProgramRecord, StageText, stages_with_model};
 pub use retention::{Pin, kept_runs, needs, pin, pins, unpin};
 pub use run::{Ended, Engine};
+pub use secrets::{CallSecrets, MASK};

@@ -13,6 +13,7 @@ use crate::store::{Digest, Objects, StoreError};
 use super::budget::{Budget, OverBudget};
 use super::journal::{Journal, Spent};
 use super::pools::Held;
+use super::secrets::CallSecrets;
 
 /// What may be assumed about an operator's results.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -138,6 +139,8 @@ pub struct Context {
     pub journal: Option<Journal>,
     /// Whether nobody outside may be asked: only recorded answers are heard.
     pub offline: bool,
+    /// The secrets that the arguments name, by value.
+    pub secrets: CallSecrets,
     /// Tells how far a long call is: done and total, and a word such as `loss 0.31`.
     pub progress: Arc<Tell>,
 }
@@ -157,6 +160,7 @@ impl Context {
             budget: None,
             journal: None,
             offline: false,
+            secrets: CallSecrets::default(),
             progress: Arc::new(|_, _, _| {}),
         }
     }

@@ -93,6 +93,7 @@ impl Engine {
             board: board.clone(),
             log: self.log.clone(),
             outputs,
+            secrets: plan.pipeline.secrets.clone(),
             working: Default::default(),
             renewed: Default::default(),
         });

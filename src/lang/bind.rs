@@ -4,14 +4,17 @@
 //! is wrong is told all at once, every missing parameter in one message.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::fmt;
+use std::sync::Arc;
 
 use super::check::outputs::over_what_is_read;
-use super::check::{given, missing, noun, order::order, out_of_bounds, place_of, read_template};
+use super::check::{
+    given, missing, noun, order::order, out_of_bounds, place_of, read_template, variable_of,
+};
 use super::diagnostic::{Diagnostic, did_you_mean, listed, nearest};
 use super::eval::{Scope, evaluate};
 use super::fold::{Known, fold, retyped};
 use super::program::{Expr, ExprKind, Param, Pipeline, Program, SourceKind, Stage};
+use super::secrets::{Secret, Secrets, handle, name_of};
 use super::source::Sources;
 use super::stack::roomy;
 use super::types::Type;
@@ -21,8 +24,8 @@ use super::value::Value;
 /// or a file of parameters gives them: expressions of the language (`100`, `model("x")`, `[1, 2]`,
 /// `30s`), and for `str` and string enumerations bare words too.
 ///
-/// Secrets stay out of the pipeline: where one is used, a [`SourceKind::Secret`] stands, whose value
-/// is in [`secrets`].
+/// Secrets stay out of expressions: where one is used, its handle stands, and what it is lies in
+/// [`Pipeline::secrets`]. One that is not set is no error here, since it may not be needed.
 ///
 /// # Errors
 /// Everything that is wrong, at once. Places are in the program's own sources.
@@ -40,8 +43,13 @@ fn bound(
     sources: &dyn Sources,
 ) -> Result<Pipeline, Vec<Diagnostic>> {
     let mut found = Vec::new();
-    let mut world =
-        Outside { sources, params: BTreeMap::new(), read: Vec::new(), places: HashMap::new() };
+    let mut world = Outside {
+        sources,
+        params: BTreeMap::new(),
+        read: Vec::new(),
+        places: HashMap::new(),
+        secrets: Secrets::default(),
+    };
     unknown(program, given, &mut found);
     let values = parameters(program, given, &mut world, &mut found);
     bounds(program, &values, &mut world, &mut found);
@@ -70,10 +78,10 @@ fn bound(
     if !found.is_empty() {
         return Err(told(found));
     }
+    world.secrets.add_variables(&stages, sources);
     let params = program
         .params
         .iter()
-        .filter(|param| !param.secret)
         .filter_map(|param| Some((param.name.clone(), values.get(&param.name)?.clone())))
         .collect();
     Ok(Pipeline {
@@ -82,6 +90,7 @@ fn bound(
         outputs: program.outputs.clone(),
         sources: program.sources.clone(),
         read: world.read,
+        secrets: Arc::new(world.secrets),
     })
 }
 
@@ -99,6 +108,7 @@ struct Outside<'s> {
     read: Vec<(String, Value)>,
     /// Where in `read` a file or directory is.
     places: HashMap<(String, bool), usize>,
+    secrets: Secrets,
 }
 
 impl Known for Outside<'_> {
@@ -127,10 +137,6 @@ impl Known for Outside<'_> {
             SourceKind::Env => {
                 let value = self.sources.env(path).ok_or_else(|| no_variable(path, expr));
                 return value.map(|value| Some(Value::Str(value)));
-            }
-            SourceKind::Secret => {
-                let is_set = path.starts_with(GIVEN) || self.sources.env(path).is_some();
-                return if is_set { Ok(None) } else { Err(no_variable(path, expr)) };
             }
         };
         let place = place_of(folder, path, expr.span)?;
@@ -186,6 +192,10 @@ fn parameters(
     let mut absent: Vec<&Param> = Vec::new();
     for place in in_order(&program.params) {
         let param = &program.params[place];
+        if param.secret {
+            secret(param, given.get(&param.name), world, found);
+            continue;
+        }
         let expr = match (given.get(&param.name), &param.default) {
             (Some(text), _) => match read(param, text) {
                 Ok(expr) => expr,
@@ -201,18 +211,7 @@ fn parameters(
             }
         };
         let expr = retyped(fold(expr, world, found), &param.ty);
-        if param.secret {
-            // Its value goes to `secrets` alone; here stands only its name.
-            let name = Expr {
-                kind: ExprKind::Const(Value::Str(format!("{GIVEN}{}", param.name))),
-                ty: Type::Str,
-                span: param.span,
-            };
-            let kind = ExprKind::Source(SourceKind::Secret, Box::new(name));
-            world.params.insert(param.name.clone(), Expr { kind, ..expr.clone() });
-        } else {
-            world.params.insert(param.name.clone(), expr.clone());
-        }
+        world.params.insert(param.name.clone(), expr.clone());
         // What does not evaluate has an error of its own, or names a parameter that has.
         if let Ok(value) = evaluate(&expr, &mut Scope::new()) {
             values.insert(param.name.clone(), value);
@@ -222,6 +221,34 @@ fn parameters(
         found.push(absent_parameters(&absent));
     }
     values
+}
+
+/// A secret parameter: its value goes beside the program, in which only its handle stands.
+fn secret(
+    param: &Param,
+    given: Option<&String>,
+    world: &mut Outside<'_>,
+    found: &mut Vec<Diagnostic>,
+) {
+    let default = param.default.as_ref().and_then(variable_of);
+    let (value, variable) = match (given, default) {
+        (Some(text), _) => {
+            let as_text = Param { ty: Type::Str, ..param.clone() };
+            match read(&as_text, text).map(|expr| expr.kind) {
+                Ok(ExprKind::Const(Value::Str(text))) => (Some(text), None),
+                Ok(_) => (None, None),
+                Err(diagnostic) => return found.push(diagnostic),
+            }
+        }
+        (None, Some(variable)) => (world.sources.secret(variable), Some(variable.to_string())),
+        (None, None) => (None, None),
+    };
+    let name = name_of(&param.name);
+    let kind = ExprKind::Const(handle(&name));
+    let handle = Expr { kind, ty: Type::Secret, span: param.span };
+    world.params.insert(param.name.clone(), handle);
+    let param_name = Some(param.name.clone());
+    world.secrets.add(name, Secret { value, variable, param: param_name, span: param.span });
 }
 
 /// Parameters so that each comes after those that its default names.
@@ -321,7 +348,6 @@ fn bounds(
     world: &mut Outside<'_>,
     found: &mut Vec<Diagnostic>,
 ) {
-    /// Here secrets are known too: a bound gives nothing but true or false.
     struct Values<'a>(&'a Program, &'a BTreeMap<String, Value>, &'a mut dyn Known);
     impl Known for Values<'_> {
         fn param(&mut self, name: &str) -> Option<Expr> {
@@ -346,65 +372,8 @@ fn bounds(
         let holds = fold(bound.clone(), &mut Values(program, values, world), found);
         let holds = evaluate(&holds, &mut Scope::new());
         if holds == Ok(Value::Bool(false)) {
-            let given = if param.secret {
-                "the value".to_string()
-            } else {
-                format!("the value {}", String::from_utf8_lossy(&value.encode()))
-            };
+            let given = format!("the value {}", String::from_utf8_lossy(&value.encode()));
             found.push(out_of_bounds(param, param.span, &given, &program.sources));
         }
     }
-}
-
-/// In front of the names of secret parameters, to tell them from environment variables.
-const GIVEN: &str = "-p ";
-
-/// The secrets of a run, by the name that stands in the [`SourceKind::Secret`]. Printing it shows
-/// names only.
-#[derive(Clone, Default)]
-pub struct Secrets(BTreeMap<String, Value>);
-
-impl Secrets {
-    /// A secret, for [`Scope::secrets`].
-    pub fn get(&self, name: &str) -> Option<Value> {
-        self.0.get(name).cloned()
-    }
-}
-
-impl fmt::Debug for Secrets {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_set().entries(self.0.keys()).finish()
-    }
-}
-
-/// The values of the secrets that a program names: of `secret` parameters (given, or by default)
-/// and of `secret("NAME")`.
-pub fn secrets(
-    program: &Program,
-    given: &BTreeMap<String, String>,
-    sources: &dyn Sources,
-) -> Secrets {
-    let mut found = Vec::new();
-    let mut world =
-        Outside { sources, params: BTreeMap::new(), read: Vec::new(), places: HashMap::new() };
-    let mut values = parameters(program, given, &mut world, &mut found);
-    let mut secrets = BTreeMap::new();
-    for param in program.params.iter().filter(|param| param.secret) {
-        if let Some(value) = values.remove(&param.name) {
-            secrets.insert(format!("{GIVEN}{}", param.name), value);
-        }
-    }
-    let defaults = program.params.iter().filter_map(|param| param.default.as_ref());
-    let mut open: Vec<&Expr> =
-        program.stages.iter().map(|stage| &stage.expr).chain(defaults).collect();
-    while let Some(expr) = open.pop() {
-        open.extend(expr.children());
-        if let ExprKind::Source(SourceKind::Secret, name) = &expr.kind
-            && let ExprKind::Const(Value::Str(name)) = &name.kind
-            && let Some(value) = sources.env(name)
-        {
-            secrets.insert(name.clone(), Value::Str(value));
-        }
-    }
-    Secrets(secrets)
 }

@@ -9,7 +9,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::program::{BinaryOp, Expr, ExprKind, Function, SourceKind, UnaryOp};
+use super::program::{BinaryOp, Expr, ExprKind, Function, UnaryOp};
 use super::source::Span;
 use super::template::Template;
 use super::types::Type;
@@ -41,7 +41,7 @@ fn failed(message: impl Into<String>) -> EvalError {
     EvalError::Failed { message: message.into(), span: None }
 }
 
-/// What finds the value of a name that is not a local: a stage, or a secret.
+/// What finds the value of a stage.
 pub type Lookup<'a> = &'a (dyn Fn(&str) -> Option<Value> + Sync);
 
 /// The names that an expression may use and their values.
@@ -49,7 +49,6 @@ pub type Lookup<'a> = &'a (dyn Fn(&str) -> Option<Value> + Sync);
 pub struct Scope<'a> {
     locals: Vec<(String, Value)>,
     stages: Option<Lookup<'a>>,
-    secrets: Option<Lookup<'a>>,
 }
 
 impl<'a> Scope<'a> {
@@ -62,13 +61,6 @@ impl<'a> Scope<'a> {
     #[must_use]
     pub fn stages(mut self, stages: Lookup<'a>) -> Scope<'a> {
         self.stages = Some(stages);
-        self
-    }
-
-    /// The same scope, with values for secrets (see [`super::Secrets`]).
-    #[must_use]
-    pub fn secrets(mut self, secrets: Lookup<'a>) -> Scope<'a> {
-        self.secrets = Some(secrets);
         self
     }
 
@@ -190,13 +182,6 @@ fn kind(expr: &Expr, scope: &mut Scope<'_>) -> Result<Value, EvalError> {
             let value = value.and_then(|()| evaluate(result, scope));
             (0..bound).for_each(|_| scope.pop());
             value?
-        }
-        ExprKind::Source(SourceKind::Secret, name) => {
-            let name = evaluate(name, scope)?;
-            match name.as_str().and_then(|name| scope.secrets.and_then(|secrets| secrets(name))) {
-                Some(value) => value,
-                None => return not_pure("a secret"),
-            }
         }
         ExprKind::Source(..) => return not_pure("what is read from outside"),
         ExprKind::Builtin(_, settings) => Value::Record(

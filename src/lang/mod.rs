@@ -22,6 +22,7 @@ mod index;
 mod policy;
 mod program;
 mod render;
+mod secrets;
 mod source;
 mod stack;
 mod syntax;
@@ -30,7 +31,7 @@ mod types;
 mod value;
 mod walk;
 
-pub use bind::{Secrets, bind, secrets};
+pub use bind::bind;
 pub use check::{
     Checked, MAX_ATTEMPTS, builtin_types, load, load_with_index, policy_names, stands_for, taken,
 };
@@ -54,6 +55,7 @@ pub use program::{
     SourceKind, Stage, Test, Try, UnaryOp,
 };
 pub use render::render;
+pub use secrets::{SHORTEST, Secret, Secrets, each_secret, holds_secret, secret_name, secrets_in};
 pub use source::{FileId, MemorySources, SourceError, SourceMap, Sources, Span, package_root};
 pub use syntax::{is_declaration, is_name};
 pub use types::{RecordType, Type};

@@ -6,9 +6,11 @@
 //! a [`ExprKind::Const`].
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use crate::store::KeyHasher;
 
+use super::secrets::Secrets;
 use super::source::{SourceMap, Span};
 use super::types::Type;
 use super::value::Value;
@@ -44,6 +46,8 @@ pub struct Pipeline {
     pub sources: SourceMap,
     /// Every `file()` and `dir()` that was read: `(path, value)`, for reasons and for keeping them.
     pub read: Vec<(String, Value)>,
+    /// What its secrets are. Not a part of any expression.
+    pub secrets: Arc<Secrets>,
 }
 
 /// A run-time input.
@@ -59,7 +63,8 @@ pub struct Param {
     pub default: Option<Expr>,
     /// The `where` condition; the parameter itself is [`ExprKind::Param`] in it.
     pub bound: Option<Expr>,
-    /// Declared `secret`: never in a key, a log or the store.
+    /// Declared `secret`: its type is [`Type::Secret`], and its default says which variable of the
+    /// environment holds it.
     pub secret: bool,
     /// Where its name stands.
     pub span: Span,
@@ -278,9 +283,9 @@ pub enum ExprKind {
     Template(Box<Expr>, Vec<(String, Expr)>),
     /// `len(x)`: rows, items, fields or characters.
     Length(Box<Expr>),
-    /// `file("…")`, `dir("…")`, `env("…")`, `secret("…")`. Gone after binding.
+    /// `file("…")`, `dir("…")`, `env("…")`. Gone after binding.
     Source(SourceKind, Box<Expr>),
-    /// A built-in that makes a value out of values: `model`, `sandbox`. Gone after binding.
+    /// A built-in that makes a value out of values: `model`, `sandbox`, `secret`. Gone after binding.
     Builtin(String, Vec<(String, Expr)>),
 }
 
@@ -295,8 +300,6 @@ pub enum SourceKind {
     Template(String),
     /// An environment variable.
     Env,
-    /// An environment variable that never enters a key.
-    Secret,
 }
 
 /// A function over one value: `.prompt` is `x -> x.prompt`.

@@ -162,6 +162,11 @@ pub trait Sources: Send + Sync {
     /// An environment variable.
     fn env(&self, name: &str) -> Option<String>;
 
+    /// An environment variable that holds a secret: nobody takes note of what it was.
+    fn secret(&self, name: &str) -> Option<String> {
+        self.env(name)
+    }
+
     /// The path of the file that `use acme/finance/reports` names in a file of the folder `from`.
     ///
     /// # Errors

@@ -39,6 +39,10 @@ pub enum Type {
     Agent,
     /// A trained model; stands where a model is asked for.
     Checkpoint,
+    /// A value that only an operator may see: what the program has is its name.
+    Secret,
+    /// A record in which every field is a secret.
+    Secrets,
     /// `[T]`: a list, or a stage's table.
     List(Arc<Type>),
     /// `T?`.
@@ -104,6 +108,8 @@ impl fmt::Display for Type {
             Type::Sandbox => f.write_str("Sandbox"),
             Type::Agent => f.write_str("Agent"),
             Type::Checkpoint => f.write_str("Checkpoint"),
+            Type::Secret => f.write_str("Secret"),
+            Type::Secrets => f.write_str("Secrets"),
             Type::List(item) => write!(f, "[{item}]"),
             Type::Optional(of) => write!(f, "{of}?"),
             Type::Record(record) => match &record.name {

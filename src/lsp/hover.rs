@@ -122,7 +122,10 @@ pub(super) fn builtin_doc(name: &str) -> &'static str {
         "file" => "A file of the project by its content; the path is relative to this file.",
         "dir" => "A directory of the project by its content; the path is relative to this file.",
         "env" => "A variable of the environment, read once at start; a part of the key.",
-        "secret" => "A variable of the environment that enters no key, no log and no store.",
+        "secret" => {
+            "A variable of the environment by its name: its value enters no key, no log and no store, and \
+             goes to arguments that take a `Secret` alone."
+        }
         "template" => "A template of the project, filled in with the arguments.",
         _ => "",
     }

@@ -3,6 +3,9 @@
 //! A command runs in a sandbox of its own, in a workspace made of its declared inputs. It counts as
 //! pure: where it ran and under which limits is not a part of its key, since a run that a limit
 //! ended is a failure, and failures are not kept. The image that its programs came from is.
+//!
+//! Secrets come as variables of its environment. Of what it prints they are masked, and a file or a
+//! row that holds one makes the call fail, since everything else that it leaves is kept.
 
 use std::collections::BTreeMap;
 
@@ -61,7 +64,7 @@ impl Exec {
         let command = Command {
             argv: argv.into_iter().chain([script.to_string()]).collect(),
             workdir: None,
-            env: Vec::new(),
+            env: secrets(args, context)?,
             stdin,
             timeout_ms: place.time_ms.unwrap_or(TIME_MS),
             report: false,
@@ -72,7 +75,8 @@ impl Exec {
         let outcome = sandbox.exec(&command).await.map_err(broken)?;
         // What it left is read and kept while the next command computes.
         context.held.give_back();
-        let printed = String::from_utf8_lossy(&outcome.output).into_owned();
+        let printed = context.secrets.masked(&outcome.output, outcome.dropped > 0);
+        let printed = String::from_utf8_lossy(&printed).into_owned();
         let ended = match outcome.exit {
             Exit::Code(0) => None,
             Exit::Code(127) => Some("ended with 127: a program in it was not found".to_string()),
@@ -141,6 +145,12 @@ impl Operator for Exec {
 
     fn reads(&self, args: &Args, _: &dyn Objects) -> Result<Args, CallError> {
         let mut narrow = args.clone();
+        // Who passes none has the keys of before there were any.
+        if let Some(Value::Record(secrets)) = narrow.0.get("secrets")
+            && secrets.is_empty()
+        {
+            narrow.0.remove("secrets");
+        }
         if let Some(sandbox) = narrow.0.remove("sandbox")
             && let Some(image) = Place::image(&sandbox)
         {
@@ -156,6 +166,17 @@ impl Operator for Exec {
     ) -> BoxFuture<'a, Result<Value, CallError>> {
         Box::pin(self.run(args, context))
     }
+}
+
+/// The variables that hold the secrets of a command.
+fn secrets(args: &Args, context: &Context) -> Result<Vec<(String, String)>, CallError> {
+    let Value::Record(secrets) = args.get("secrets")? else {
+        return Err(CallError::row("argument `secrets` is not a record"));
+    };
+    let variable = |(name, handle): (&String, &Value)| {
+        Ok((name.clone(), context.secrets.value(handle)?.to_string()))
+    };
+    secrets.iter().map(variable).collect()
 }
 
 /// The workspace that `inputs` and `folders` make.

@@ -164,6 +164,10 @@ impl Sources for Watched {
         self.sources.env(name)
     }
 
+    fn secret(&self, name: &str) -> Option<String> {
+        self.sources.secret(name)
+    }
+
     fn has_file(&self, path: &str) -> Result<(), SourceError> {
         self.remember(path);
         self.sources.has_file(path)

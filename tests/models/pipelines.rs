@@ -48,7 +48,7 @@ output jokes as "jokes.jsonl"
 "#;
 
 /// Every byte under a folder, the compressed ones as they were before too.
-pub(super) fn bytes_below(folder: &Path, found: &mut Vec<u8>) {
+pub(crate) fn bytes_below(folder: &Path, found: &mut Vec<u8>) {
     for entry in std::fs::read_dir(folder).expect("a folder") {
         let path = entry.expect("an entry").path();
         if path.is_dir() {

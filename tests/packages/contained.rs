@@ -90,7 +90,7 @@ fn modules_that_leave_their_folder() {
     yard.write(
         "nosy/deep/down.claw",
         "let up = file(\"../lib.claw\")\nlet out = file(\"../../secret.claw\")\nlet root = file(\"/etc/passwd\")\n\n\
-         def seen() -> str { secret(\"KEY\") }\n",
+         def seen() -> Secret { secret(\"KEY\") }\n",
     );
     yard.ok("project", &["update"]);
     insta::assert_snapshot!("nosy_modules", yard.refused("project", &["check", "main.claw"]));

@@ -7,7 +7,7 @@ syn case match
 
 syn keyword clawKeyword accept and as assert def else extern for given if in let not or output param secret stage test then try type use when where with
 syn keyword clawConstant false null true
-syn keyword clawType Agent Checkpoint Digest Dir File Json Model Sandbox bool bytes duration float int money percent str
+syn keyword clawType Agent Checkpoint Digest Dir File Json Model Sandbox Secret Secrets bool bytes duration float int money percent str
 syn match clawType "\<[A-Z][A-Za-z0-9_]*\>"
 syn match clawDefinition "\%(\<def\s\+\)\@<=[A-Za-z_][A-Za-z0-9_]*"
 syn match clawLabel "\<[A-Za-z_][A-Za-z0-9_]*\ze\s*:"

@@ -7,6 +7,7 @@
 
 use crate::lang::diagnostic::Diagnostic;
 use crate::lang::program::{Expr, ExprKind, Try};
+use crate::lang::secrets::holds_secret;
 use crate::lang::source::Span;
 use crate::lang::syntax::ast;
 use crate::lang::types::Type;
@@ -14,6 +15,7 @@ use crate::lang::value::Value;
 
 use super::infer::{Checker, Place, make};
 use super::resolve::resolve;
+use super::secrets::misplaced;
 
 /// The most attempts that a `try` may make.
 pub const MAX_ATTEMPTS: i64 = 100;
@@ -141,6 +143,11 @@ impl Checker<'_> {
                 wanted => own.want(next, wanted, "what the next attempt is told"),
             }))
         });
+        if let Some(next) = &next
+            && holds_secret(&next.ty)
+        {
+            self.tell(misplaced("what the next attempt is told", next));
+        }
         self.trying = false;
         self.locals.truncate(depth);
         let told = next.as_ref().map_or(Type::Null, |next| next.ty.clone());

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::lang::diagnostic::Diagnostic;
 use crate::lang::program::{Expr, ExprKind, SourceKind};
+use crate::lang::secrets::{SECRET, holds_secret};
 use crate::lang::source::{Span, package_root};
 use crate::lang::syntax::ast;
 use crate::lang::types::Type;
@@ -11,6 +12,7 @@ use crate::lang::types::Type;
 use super::call::Slot;
 use super::fit::noun;
 use super::infer::Checker;
+use super::secrets::misplaced;
 
 /// Their names.
 pub(super) const NAMES: &[&str] =
@@ -83,6 +85,9 @@ impl Checker<'_> {
                 }
                 Some(name) => {
                     let value = self.expr(&arg.value, None);
+                    if holds_secret(&value.ty) {
+                        self.tell(misplaced("what a template is given", &value));
+                    }
                     if let Type::Function(..) = value.ty {
                         self.tell(
                             Diagnostic::error("E0201", "a template cannot take a function")
@@ -126,6 +131,10 @@ impl Checker<'_> {
             return Self::unknown(span);
         };
         let of = self.expr(&arg.value, None);
+        if matches!(of.ty, Type::Secret | Type::Secrets) {
+            self.tell(misplaced("what is measured", &of));
+            return Self::unknown(span);
+        }
         if !matches!(
             of.ty,
             Type::List(_)
@@ -243,11 +252,12 @@ impl Checker<'_> {
         let (argument, kind, ty) = match name {
             "file" => ("path", SourceKind::File(self.module.folder.clone()), Type::File),
             "dir" => ("path", SourceKind::Dir(self.module.folder.clone()), Type::Dir),
-            "env" => ("name", SourceKind::Env, Type::Str),
-            _ => ("name", SourceKind::Secret, Type::Str),
+            "secret" => ("name", SourceKind::Env, Type::Secret),
+            _ => ("name", SourceKind::Env, Type::Str),
         };
-        let is_variable = matches!(kind, SourceKind::Env | SourceKind::Secret);
-        if is_variable && let Some((root, _)) = package_root(&self.module.folder) {
+        if kind == SourceKind::Env
+            && let Some((root, _)) = package_root(&self.module.folder)
+        {
             self.tell(
                 Diagnostic::error("E0806", format!("the package {root} asks for `{name}`"))
                     .at(span, "packages see no variables of this machine")
@@ -260,7 +270,15 @@ impl Checker<'_> {
         let Some(Some(arg)) = taken.into_iter().next() else {
             return Self::unknown(span);
         };
-        self.outside(name, argument, kind, ty, &arg.value, span)
+        let read = self.outside(name, argument, kind, ty, &arg.value, span);
+        match (name, read.kind) {
+            // A secret is a value made of its name: nothing is read until a call needs it.
+            ("secret", ExprKind::Source(_, path)) => {
+                let named = vec![(SECRET.to_string(), *path)];
+                Expr { kind: ExprKind::Builtin(name.to_string(), named), ..read }
+            }
+            (_, kind) => Expr { kind, ..read },
+        }
     }
 
     /// What is read from outside by a name that is known before the run.

@@ -14,6 +14,7 @@ use super::infer::{Checker, Place};
 use super::names::Names;
 use super::order::order;
 use super::resolve::resolve;
+use super::secrets::secret_parameter;
 use super::world::{Global, GlobalKind, World};
 
 /// How deep the expression of a constant may be: it is written out wherever it is named.
@@ -117,7 +118,7 @@ pub(super) fn constants(
         let Constant::Param(param, _) = &items[*place] else {
             continue;
         };
-        let Some(bound) = &param.bound else { continue };
+        let Some(bound) = param.bound.as_ref().filter(|_| !param.secret) else { continue };
         let mut checker = Checker::new(world, module, Place::Constant, found);
         checked.bound = Some(checker.want(bound, &Type::Bool, "the condition of a parameter"));
     }
@@ -168,6 +169,9 @@ fn parameter(
     found: &mut Vec<Diagnostic>,
 ) -> Param {
     let ty = resolve(world, module, &param.ty, false, found);
+    if param.secret {
+        return secret_parameter(world, module, param, doc, &ty, found);
+    }
     let default = param.default.as_ref().map(|default| {
         let mut checker = Checker::new(world, module, Place::Constant, found);
         let what = format!("`{}`", param.name.text);
@@ -180,7 +184,7 @@ fn parameter(
         doc: doc.to_string(),
         default,
         bound: None,
-        secret: param.secret,
+        secret: false,
         span: param.name.span,
     }
 }

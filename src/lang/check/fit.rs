@@ -65,6 +65,14 @@ pub(super) fn fits(given: &Type, wanted: &Type, vars: &mut Vars) -> Result<(), S
             }
             Ok(())
         }
+        (T::Record(given), T::Secrets) => {
+            match given.fields.iter().find(|(_, ty)| !matches!(ty, T::Secret | T::Unknown)) {
+                Some((name, ty)) => {
+                    Err(format!("field `{name}` is {ty} where every field is a Secret"))
+                }
+                None => Ok(()),
+            }
+        }
         (T::Enum(given), T::Enum(wanted)) if Arc::ptr_eq(given, wanted) => Ok(()),
         (T::Enum(given), T::Enum(wanted)) => {
             match given.iter().find(|word| !wanted.contains(word)) {

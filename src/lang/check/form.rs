@@ -76,6 +76,16 @@ pub(super) fn advice(expr: &Expr, wanted: &Type) -> Option<String> {
         (Type::Sandbox, Type::Str, Some(value)) => {
             Some(format!("write `sandbox(\"{}\")`", value.as_str()?))
         }
+        // A text written there may be the secret itself: it is not repeated.
+        (Type::Secret, Type::Str, _) => {
+            Some("say which variable holds it: `secret(\"NAME\")`".to_string())
+        }
+        (Type::Secrets, Type::Record(_), _) => {
+            Some("write `{ NAME: secret(\"NAME\") }`, or declare a `secret param`".to_string())
+        }
+        (Type::Secrets, Type::Secret, _) => {
+            Some("say by which name it is found: `{ NAME: … }`".to_string())
+        }
         (Type::Dir, Type::Str, Some(value)) => {
             Some(format!("write `dir(\"{}\")`", value.as_str()?))
         }

@@ -6,6 +6,7 @@
 
 use crate::lang::diagnostic::Diagnostic;
 use crate::lang::program::{BinaryOp, Expr, ExprKind, For, Function, UnaryOp};
+use crate::lang::secrets::holds_secret;
 use crate::lang::source::Span;
 use crate::lang::syntax::ast;
 use crate::lang::types::Type;
@@ -15,6 +16,7 @@ use super::fit::{Vars, fits, is_number, is_too_large, is_unit, join, kind, noun}
 use super::form::{advice, coerced};
 use super::operators;
 use super::presence::{Present, filtered};
+use super::secrets::{misplaced, strays};
 use super::world::{Module, World};
 
 /// The name that the row has in a function made of `.field` (no name that can be written).
@@ -163,6 +165,10 @@ impl<'w> Checker<'w> {
         vars: &mut Vars,
         declared: Option<(Span, String)>,
     ) -> Expr {
+        if strays(&expr.ty, wanted) {
+            self.tell(misplaced(what, &expr));
+            return Self::unknown(expr.span);
+        }
         let Err(why) = fits(&expr.ty, wanted, vars) else {
             self.note_fit(&expr.ty, wanted);
             return coerced(expr, wanted);
@@ -211,6 +217,10 @@ impl<'w> Checker<'w> {
         }
         let of = self.expr(of, None);
         let ty = of.ty.clone();
+        if holds_secret(&ty) {
+            self.tell(misplaced("what is counted with", &of));
+            return Self::unknown(span);
+        }
         if ty != Type::Unknown && (!is_number(&ty) || ty == Type::Bytes) {
             self.tell(
                 Diagnostic::error("E0204", format!("{ty} has no negative"))

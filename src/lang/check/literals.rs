@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::lang::diagnostic::{Diagnostic, did_you_mean};
 use crate::lang::program::{Expr, ExprKind};
+use crate::lang::secrets::holds_secret;
 use crate::lang::source::Span;
 use crate::lang::syntax::ast;
 use crate::lang::types::{RecordType, Type};
@@ -12,6 +13,7 @@ use crate::lang::value::Value;
 use super::fit::{is_plain, join, noun};
 use super::form::coerced;
 use super::infer::{Checker, make};
+use super::secrets::misplaced;
 
 impl Checker<'_> {
     pub(super) fn text(
@@ -33,7 +35,9 @@ impl Checker<'_> {
                 }
                 ast::TextPart::Hole(hole) => {
                     let hole = self.expr(hole, None);
-                    if !is_plain(&hole.ty) && hole.ty != Type::File {
+                    if holds_secret(&hole.ty) {
+                        self.tell(misplaced("what stands in a text", &hole));
+                    } else if !is_plain(&hole.ty) && hole.ty != Type::File {
                         self.tell(
                             Diagnostic::error("E0201", format!("{} has no text", hole.ty))
                                 .at(hole.span, "this cannot stand in a string"),

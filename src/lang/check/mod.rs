@@ -27,6 +27,7 @@ pub(super) mod outputs;
 mod policy;
 mod presence;
 mod resolve;
+mod secrets;
 mod survey;
 mod templates;
 mod tests;
@@ -39,6 +40,7 @@ use super::diagnostic::{Diagnostic, Severity, is_enough, listed, nearest, told};
 use super::fold::{Known, Nothing, fold};
 use super::index::Index;
 use super::program::{Expr, ExprKind, Param, Program, SourceKind, Stage, Test};
+use super::secrets::holds_secret;
 use super::source::{SourceError, SourceMap, Sources, Span};
 use super::stack::roomy;
 use super::syntax::ast::{self, ItemKind};
@@ -55,6 +57,7 @@ pub(super) use fit::noun;
 pub(super) use given::given;
 pub(super) use names::Names;
 pub use outputs::taken;
+pub(super) use secrets::variable_of;
 pub use survey::{builtin_types, policy_names, stands_for};
 pub(super) use templates::read_template;
 pub(super) use world::joined;
@@ -206,6 +209,9 @@ fn stages(world: &mut World, ast: &ast::Module, found: &mut Vec<Diagnostic>) -> 
             (Some(wanted), Type::Unknown) => wanted.clone(),
             (_, ty) => ty,
         };
+        if holds_secret(&ty) {
+            found.push(secrets::kept(stage.name.span, "a stage's result"));
+        }
         if let Type::Function(..) = ty {
             found.push(
                 Diagnostic::error("E0201", "a function is not a result")
@@ -319,7 +325,7 @@ fn files(
                 }
                 continue;
             }
-            SourceKind::Env | SourceKind::Secret => continue,
+            SourceKind::Env => continue,
         };
         let there = place_of(folder, path, expr.span).and_then(|path| {
             if !seen.insert((is_dir, path.clone())) {

@@ -2,14 +2,19 @@
 
 use crate::lang::diagnostic::Diagnostic;
 use crate::lang::program::{BinaryOp, Expr};
+use crate::lang::secrets::holds_secret;
 use crate::lang::types::Type;
 
 use super::fit::{is_number, is_unit, join, noun};
+use super::secrets::misplaced;
 
 /// The type that an operator gives, `None` when it does not work between the two.
 pub(super) fn result(op: BinaryOp, left: &Type, right: &Type) -> Option<Type> {
     use BinaryOp as B;
     let unknown = *left == Type::Unknown || *right == Type::Unknown;
+    if holds_secret(left) || holds_secret(right) {
+        return None;
+    }
     match op {
         B::And | B::Or => {
             let truth = |ty: &Type| matches!(ty, Type::Bool | Type::Unknown);
@@ -117,6 +122,9 @@ pub(super) fn sign(op: BinaryOp) -> &'static str {
 
 /// The message for two sides that an operator does not take.
 pub(super) fn refuse(op: BinaryOp, left: &Expr, right: &Expr) -> Diagnostic {
+    if let Some(secret) = [left, right].into_iter().find(|side| holds_secret(&side.ty)) {
+        return misplaced(&format!("a side of `{}`", sign(op)), secret);
+    }
     let units =
         (is_unit(&left.ty) && is_number(&right.ty)) || (is_unit(&right.ty) && is_number(&left.ty));
     let code = if units { "E0203" } else { "E0204" };

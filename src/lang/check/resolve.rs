@@ -78,6 +78,8 @@ pub(super) const TYPES: &[(&str, Type)] = &[
     ("Json", Type::Json),
     ("Model", Type::Model),
     ("Sandbox", Type::Sandbox),
+    ("Secret", Type::Secret),
+    ("Secrets", Type::Secrets),
     ("bool", Type::Bool),
     ("bytes", Type::Bytes),
     ("duration", Type::Duration),

@@ -10,12 +10,14 @@ use std::collections::BTreeMap;
 use crate::lang::diagnostic::{Diagnostic, did_you_mean, listed};
 use crate::lang::fold::{Nothing, fold};
 use crate::lang::program::{Assert, BinaryOp, Expr, ExprKind, Given, Stage, Test};
+use crate::lang::secrets::holds_secret;
 use crate::lang::source::Span;
 use crate::lang::syntax::ast::{self, ItemKind, Step};
 use crate::lang::types::{RecordType, Type};
 
 use super::expand;
 use super::infer::{Checker, Place, make};
+use super::secrets::kept;
 use super::world::{GlobalKind, World};
 
 /// The tests of the entry.
@@ -129,7 +131,7 @@ impl Tester<'_> {
         }
         let value = self.checked(found, |checker| checker.bound_value(binding));
         let value = value.unwrap_or_else(|| Checker::unknown(name.span));
-        let stage = self.stage(&name.text, value, name.span);
+        let stage = self.stage(&name.text, value, name.span, found);
         self.known.insert(name.text.clone(), stage);
     }
 
@@ -151,15 +153,18 @@ impl Tester<'_> {
         let ty = Type::Record(RecordType { name: None, fields: types }.into());
         let value = make(ExprKind::Record(fields), ty, span);
         let name = format!("assert_{}", self.test.asserts.len() + 1);
-        self.stage(&name, value, span);
+        self.stage(&name, value, span, found);
         let stage = format!("{}.{name}", self.prefix);
         self.test.asserts.push(Assert { stage, span });
     }
 
     /// Adds a stage of the test's own; gives what stands for it.
-    fn stage(&mut self, name: &str, expr: Expr, span: Span) -> Expr {
+    fn stage(&mut self, name: &str, expr: Expr, span: Span, found: &mut Vec<Diagnostic>) -> Expr {
         let name = format!("{}.{name}", self.prefix);
         let ty = expr.ty.clone();
+        if holds_secret(&ty) {
+            found.push(kept(span, "what a test looks at"));
+        }
         self.test.stages.push(Stage {
             name: name.clone(),
             doc: String::new(),
