@@ -270,6 +270,12 @@ pub(crate) fn whole_memory(limits: &Limits) -> u64 {
     limits.memory.max(files.saturating_add(limits.memory / 2))
 }
 
+/// Whether a control group that lets [`whole_memory`] through lets processes hold clearly more than
+/// they may: then their own memory is watched as well.
+pub(crate) fn needs_watch(limits: &Limits) -> bool {
+    whole_memory(limits) > limits.memory.saturating_add(limits.memory / 4)
+}
+
 /// A limit on both levels, or the one we live under where that is lower.
 pub(crate) fn bounded(resource: Resource, value: u64) -> Rlimit {
     let value = getrlimit(resource).maximum.map_or(value, |maximum| value.min(maximum));

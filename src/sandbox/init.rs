@@ -100,12 +100,27 @@ pub(super) struct Senses {
 }
 
 impl Senses {
+    /// Whether memory is looked at while a command runs: where no control group limits it, and where
+    /// one has so much room for files that processes could take far more than theirs in it.
     fn watches_memory(&self) -> bool {
-        self.counter.is_none() && !self.without.contains(&Defence::Memory)
+        let lax = self.counter.is_none() || confine::needs_watch(&self.limits);
+        lax && !self.without.contains(&Defence::Memory)
+    }
+
+    /// Whether it is looked at while no command is waited for as well. A control group holds against
+    /// the machine, so that there what is left behind waits for the next command.
+    fn watches_idle(&self, jobs: &Jobs) -> bool {
+        match self.counter {
+            None => self.watches_memory() && processes::any(),
+            Some(_) => jobs.any_beside(None) && self.watches_memory(),
+        }
     }
 
     fn over_memory(&self) -> bool {
         let files = processes::held_by_files(&[WORKSPACE, "/tmp", "/dev/shm"]);
+        if self.counter.is_some() {
+            return processes::own_more_than(self.limits.memory, files);
+        }
         let allowed = confine::memory_beside(&self.limits, files.saturating_sub(self.files));
         processes::hold_more_than(allowed)
     }
@@ -392,7 +407,7 @@ impl Attend for Init {
         polled.extend(self.lingering.iter().map(|pipe| PollFd::new(pipe, PollFlags::IN)));
         self.jobs.watch(&mut polled);
         // Where no control group does, we look after what is in the background.
-        let watching = self.senses.watches_memory() && processes::any();
+        let watching = self.senses.watches_idle(&self.jobs);
         let glance = if patience.is_some() { CLOSE_GLANCE } else { GLANCE };
         let reasons = [patience, self.jobs.soonest(), watching.then_some(glance)];
         let patience = reasons.into_iter().flatten().min();

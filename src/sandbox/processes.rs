@@ -163,6 +163,19 @@ pub(super) fn held_by_files(places: &[&str]) -> u64 {
 /// Whether all processes together hold more than so many bytes of memory. A page that several
 /// share, after a fork say, counts once.
 pub(super) fn hold_more_than(limit: u64) -> bool {
+    held_beyond(limit, 0, &["Pss:"])
+}
+
+/// Whether all processes together hold more than so many bytes of memory of their own: pages of no
+/// file. What they share as memory cannot be told from files of the sandbox that they have mapped,
+/// so as much of it as there are `files` does not count.
+pub(super) fn own_more_than(limit: u64, files: u64) -> bool {
+    held_beyond(limit, files, &["Pss_Anon:", "Pss_Shmem:"])
+}
+
+/// Whether what all processes hold of these kinds of pages is more than `limit`, of the last kind
+/// what goes beyond `spared`.
+fn held_beyond(limit: u64, spared: u64, kinds: &[&str]) -> bool {
     let all = all();
     let page = rustix::param::page_size() as u64;
     let resident = |one: &Process| {
@@ -174,12 +187,26 @@ pub(super) fn hold_more_than(limit: u64) -> bool {
     if all.iter().filter_map(resident).sum::<u64>() <= limit {
         return false;
     }
-    let share = |one: &Process| {
+    let mut sums = vec![0u64; kinds.len()];
+    for one in &all {
         let path = format!("/proc/{}/smaps_rollup", one.pid.as_raw_nonzero());
-        let text = std::fs::read_to_string(path).ok()?;
-        let line = text.lines().find_map(|line| line.strip_prefix("Pss:"))?;
-        let kilobytes: u64 = line.trim().trim_end_matches("kB").trim().parse().ok()?;
-        Some(kilobytes << 10)
-    };
-    all.iter().filter_map(|one| share(one).or_else(|| resident(one))).sum::<u64>() > limit
+        let text = std::fs::read_to_string(path).unwrap_or_default();
+        let kilobytes = |kind: &&str| -> Option<u64> {
+            let line = text.lines().find_map(|line| line.strip_prefix(*kind))?;
+            line.trim().trim_end_matches("kB").trim().parse().ok()
+        };
+        match kinds.iter().map(kilobytes).collect::<Option<Vec<u64>>>() {
+            Some(held) => {
+                sums.iter_mut().zip(held).for_each(|(sum, held)| *sum += held << 10);
+            }
+            // Who hides from us counts with all it has, and so does everybody on an old kernel.
+            None => sums[0] += resident(one).unwrap_or(0),
+        }
+    }
+    if spared > 0
+        && let Some(last) = sums.last_mut()
+    {
+        *last = last.saturating_sub(spared);
+    }
+    sums.iter().sum::<u64>() > limit
 }

@@ -2,9 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use claw::sandbox::{Backend, Command, Defence, Exit, Outcome};
+use claw::sandbox::{Backend, Command, Defence, Exit, Limits, Outcome};
 
-use super::super::sandbox::{eventually, kinds, ok, python, runs, sh, shell, told};
+use super::super::sandbox::{
+    HELPER, eventually, kinds, ok, open_with, python, runs, sh, shell, told,
+};
 use super::{small, unharmed, without};
 
 /// Forks more often than is allowed, and says how often that worked.
@@ -57,6 +59,58 @@ async fn memory_is_taken_where_it_is_not_limited() {
     let Some(backend) = without(&[Defence::Memory]) else { return };
     let (mut sandbox, _) = small(&backend).await;
     assert_eq!(told(sandbox.exec(&python(HOARD)).await.expect("works")), ok("hoarded\n"));
+}
+
+/// Little memory and much room for files.
+fn roomy() -> Limits {
+    Limits { memory: 32 << 20, disk: 256 << 20, ..Limits::default() }
+}
+
+/// The same 400 MiB as memory that processes share, and as memory of a child that hides from looks.
+const SHARED: &str = "import mmap\nkept = mmap.mmap(-1, 400 << 20)\n\
+    for i in range(0, 400 << 20, 4096): kept[i] = 1\nprint('hoarded')\n";
+const HIDDEN: &str = "import ctypes, os\nctypes.CDLL(None).prctl(4, 0)\nkept = []\n\
+    for i in range(400): kept.append(bytearray(b'x' * (1 << 20)))\nprint('hoarded')\n";
+
+/// Whether files are told from memory that a program maps them into: a watch alone cannot.
+fn counted(backend: &dyn Backend) -> bool {
+    let mut doctor = std::process::Command::new(HELPER);
+    let said = doctor.arg("doctor").output().expect("claw starts").stdout;
+    backend.name() == "docker"
+        || String::from_utf8_lossy(&said).contains("memory is counted by control groups")
+}
+
+#[tokio::test]
+async fn the_room_for_files_is_no_room_for_a_memory_bomb() {
+    for backend in kinds() {
+        for bomb in [HOARD, SHARED, HIDDEN] {
+            let (mut sandbox, _) = open_with(backend, &[], &roomy()).await;
+            let outcome = sandbox.exec(&python(bomb)).await.expect("works");
+            assert_eq!(told(outcome).0, Exit::OutOfMemory, "{}: {bomb}", backend.name());
+            assert_eq!(sh(&mut sandbox, "echo alive").await, ok("alive\n"));
+        }
+        // Files may have it, and a program that reads them by way of its memory as well.
+        let (mut sandbox, _) = open_with(backend, &[], &roomy()).await;
+        let fill = "head -c 200M /dev/zero > full && sleep 0.1 && wc -c < full";
+        assert_eq!(sh(&mut sandbox, fill).await, ok("209715200\n"), "{}", backend.name());
+        if counted(backend) {
+            let map = "import mmap, time\nfile = open('full', 'r+b')\n\
+                kept = mmap.mmap(file.fileno(), 0)\n\
+                for i in range(0, len(kept), 4096): kept[i] = 1\ntime.sleep(0.1)\nprint('mapped')\n";
+            let outcome = sandbox.exec(&python(map)).await.expect("works");
+            assert_eq!(told(outcome), ok("mapped\n"), "{}", backend.name());
+        }
+        unharmed(backend).await;
+    }
+}
+
+#[tokio::test]
+async fn it_is_room_for_one_where_nobody_looks() {
+    let Some(backend) = without(&[Defence::Memory]) else { return };
+    let (mut sandbox, _) = open_with(&backend, &[], &roomy()).await;
+    for bomb in [HOARD, SHARED, HIDDEN] {
+        assert_eq!(told(sandbox.exec(&python(bomb)).await.expect("works")), ok("hoarded\n"));
+    }
 }
 
 /// Fills a place with 24 MB in files where 4 MiB are allowed, and then with 900 empty files.
