@@ -37,6 +37,7 @@ mod oracle;
 mod outputs;
 mod outside;
 mod quickstart;
+mod reasons;
 mod recording;
 mod rooms;
 mod rows;

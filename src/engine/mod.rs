@@ -30,7 +30,7 @@ mod unanswered;
 pub use board::{Board, Count, Line, State};
 pub use budget::{Budget, OverBudget, Reservation, dollars};
 pub use call::Operators;
-pub use changes::changed_files;
+pub use changes::{changed_files, difference};
 pub use estimate::{Basis, Estimate};
 pub use evaluate::{Caller, Rows, Scope, Stop, evaluate, filter, flatten};
 pub use forecast::{Forecast, forecast};

@@ -13,9 +13,10 @@ use super::check::{
 use super::diagnostic::{Diagnostic, did_you_mean, listed, nearest};
 use super::eval::{Scope, evaluate};
 use super::fold::{Known, fold, retyped};
+use super::origin::{Origin, OriginKind, Origins, content, shown, words};
 use super::program::{Expr, ExprKind, Param, Pipeline, Program, SourceKind, Stage};
 use super::secrets::{Secret, Secrets, handle, name_of};
-use super::source::Sources;
+use super::source::{Sources, Span};
 use super::stack::roomy;
 use super::types::Type;
 use super::value::Value;
@@ -56,10 +57,12 @@ fn bound(
     if !found.is_empty() {
         return Err(told(found));
     }
-    let stages: Vec<Stage> = program
+    let mut sought = Sought::new(program, given, &values);
+    let mut stages: Vec<Stage> = program
         .stages
         .iter()
         .map(|stage| Stage {
+            origins: Origins::default(),
             expr: fold(stage.expr.clone(), &mut world, &mut found),
             policy: stage
                 .policy
@@ -77,6 +80,9 @@ fn bound(
     over_what_is_read(&program.outputs, &program.sources, &read, &mut found);
     if !found.is_empty() {
         return Err(told(found));
+    }
+    for (stage, written) in stages.iter_mut().zip(&program.stages) {
+        stage.origins = sought.origins(written, &world);
     }
     world.secrets.add_variables(&stages, sources);
     let params = program
@@ -109,6 +115,23 @@ struct Outside<'s> {
     /// Where in `read` a file or directory is.
     places: HashMap<(String, bool), usize>,
     secrets: Secrets,
+}
+
+impl Outside<'_> {
+    /// What was read from there, and the path under which it is known.
+    fn known(&self, kind: &SourceKind, path: &str, span: Span) -> Option<&(String, Value)> {
+        let (folder, is_dir) = match kind {
+            SourceKind::File(folder) => (folder, false),
+            SourceKind::Dir(folder) => (folder, true),
+            SourceKind::Template(folder) => {
+                let place = place_of(folder, path, span).ok()?;
+                return self.read.iter().find(|(known, _)| *known == place);
+            }
+            SourceKind::Env => return None,
+        };
+        let place = place_of(folder, path, span).ok()?;
+        self.read.get(*self.places.get(&(place, is_dir))?)
+    }
 }
 
 impl Known for Outside<'_> {
@@ -157,6 +180,78 @@ impl Known for Outside<'_> {
         self.read.push((known.0.clone(), value.clone()));
         self.places.insert(known, self.read.len() - 1);
         Ok(Some(value))
+    }
+}
+
+/// Looks for what the expressions of stages name.
+struct Sought<'p> {
+    program: &'p Program,
+    given: &'p BTreeMap<String, String>,
+    values: &'p BTreeMap<String, Value>,
+    /// Parameters that were looked at.
+    params: BTreeMap<&'p str, Origin>,
+}
+
+impl<'p> Sought<'p> {
+    fn new(
+        program: &'p Program,
+        given: &'p BTreeMap<String, String>,
+        values: &'p BTreeMap<String, Value>,
+    ) -> Sought<'p> {
+        Sought { program, given, values, params: BTreeMap::new() }
+    }
+
+    /// The origins of a stage, whose expression has not been bound yet.
+    fn origins(&mut self, stage: &'p Stage, world: &Outside<'_>) -> Origins {
+        let mut named = stage.origins.named.clone();
+        let mut add = |origin: Origin| {
+            if !named.contains(&origin) {
+                named.push(origin);
+            }
+        };
+        let mut open = vec![&stage.expr];
+        while let Some(expr) = open.pop() {
+            open.extend(expr.children());
+            match &expr.kind {
+                ExprKind::Param(name) => {
+                    let Some(param) = self.program.params.iter().find(|of| of.name == *name) else {
+                        continue;
+                    };
+                    // A file that is the default is told by its path.
+                    if let (false, Some(default)) = (self.given.contains_key(name), &param.default)
+                        && matches!(default.kind, ExprKind::Source(..))
+                        && default.ty != Type::Str
+                    {
+                        open.push(default);
+                    } else if let Some(value) = self.values.get(name) {
+                        let origin = self.params.entry(&param.name).or_insert_with(|| {
+                            let (digest, shown) = shown(value);
+                            Origin {
+                                kind: OriginKind::Parameter,
+                                name: name.clone(),
+                                digest,
+                                shown,
+                            }
+                        });
+                        add(origin.clone());
+                    }
+                }
+                ExprKind::Source(kind, path) => {
+                    if let ExprKind::Const(Value::Str(path)) = &path.kind
+                        && let Some((path, value)) = world.known(kind, path, expr.span)
+                    {
+                        let (path, digest) = (path.clone(), value.digest());
+                        let kind = OriginKind::Path;
+                        add(Origin { kind, name: path, digest, shown: content(value) });
+                    }
+                }
+                _ => {}
+            }
+        }
+        let span = stage.expr.span;
+        let text = self.program.sources.text(span.file);
+        let text = text.get(span.start as usize..span.end as usize).unwrap_or_default();
+        Origins { text: Some(words(text)), named }
     }
 }
 

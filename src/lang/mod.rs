@@ -17,6 +17,7 @@ mod diagnostic;
 mod eval;
 mod fold;
 mod format;
+mod origin;
 mod outline;
 mod index;
 mod policy;
@@ -46,6 +47,7 @@ pub use index::{
     ArgumentSite, CallSite, Declaration, DeclarationKind, Index, IndexedFile, Member, PolicySite,
     Receiver, RecordSite, Signature, SignatureArgument,
 };
+pub use origin::{Origin, OriginKind, Origins, content, shown};
 pub use outline::{
     Argument, Declared, DeclaredKind, Field, Link, Linked, Outline, UsedModule, outline,
 };

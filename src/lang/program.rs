@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use crate::store::KeyHasher;
 
+use super::origin::Origins;
 use super::secrets::Secrets;
 use super::source::{SourceMap, Span};
 use super::types::Type;
@@ -85,6 +86,8 @@ pub struct Stage {
     pub policy: Vec<(String, Expr)>,
     /// Where its name stands.
     pub span: Span,
+    /// What its expression names.
+    pub origins: Origins,
 }
 
 /// What a run is for.

@@ -8,5 +8,5 @@ mod walk;
 
 pub use graph::{Plan, PlanError};
 pub use key::{attempt_key, call_key, stage_key};
-pub use reason::{Part, PartKind, Reason, compare, parts};
+pub use reason::{Difference, Part, PartKind, Reason, compare, parts};
 pub use walk::{operators, walk};

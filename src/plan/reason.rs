@@ -1,11 +1,15 @@
 //! Reasons: why a stage runs although it ran before.
 //!
 //! A run leaves for each stage the labelled parts that its key was made of. Comparing them with
-//! today's parts says in words what changed.
+//! today's parts says in words what changed. What an expression names (parameters, constants, defs,
+//! files) is written out in it before it has a key; those names are parts too, which say why an
+//! expression is another one although nobody edited it.
+
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::lang::{Expr, ExprKind, Stage, Value, references};
+use crate::lang::{self, Expr, ExprKind, OriginKind, Stage, Value, content, references};
 use crate::store::{Digest, KeyHasher};
 
 use super::walk::{operators, walk};
@@ -35,8 +39,14 @@ pub enum PartKind {
     Operator,
     /// The rows of another stage.
     Rows,
-    /// The rest of the expression.
+    /// The rest of the expression. Shown is the digest of its text.
     Expression,
+    /// A parameter that the expression names.
+    Parameter,
+    /// A constant that it names.
+    Constant,
+    /// A def that it names.
+    Definition,
 }
 
 /// Why a stage will run.
@@ -57,6 +67,9 @@ pub enum Reason {
         now: String,
         /// The files that changed in it, when it is a directory.
         files: Vec<String>,
+        /// The first and the last line that changed in it, when it is a text file.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        lines: Option<(usize, usize)>,
     },
     /// The stages it reads will run, or gave other rows.
     Upstream {
@@ -65,6 +78,15 @@ pub enum Reason {
     },
     /// It ran with the same inputs, but some rows failed or were not reached.
     Unfinished,
+}
+
+/// What differs between two files or directories.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Difference {
+    /// The files that differ in a directory.
+    pub files: Vec<String>,
+    /// The first and the last line that differ in a text, counted from 1, as they are now.
+    pub lines: Option<(usize, usize)>,
 }
 
 /// The parts of a stage. `version` gives an operator's version, `path` the path under which the file
@@ -104,29 +126,29 @@ pub fn parts(
         kind: PartKind::Expression,
         name: "its expression".to_string(),
         digest: shape(&stage.expr),
-        shown: String::new(),
+        shown: stage.origins.text.map(|text| text.short()).unwrap_or_default(),
     });
+    for origin in &stage.origins.named {
+        let kind = match origin.kind {
+            OriginKind::Parameter => PartKind::Parameter,
+            OriginKind::Constant => PartKind::Constant,
+            OriginKind::Def => PartKind::Definition,
+            OriginKind::Path => PartKind::Path,
+        };
+        let known = |part: &Part| part.kind == kind && part.name == origin.name;
+        if kind != PartKind::Path || !parts.iter().any(known) {
+            let (name, shown) = (origin.name.clone(), origin.shown.clone());
+            parts.push(Part { kind, name, digest: origin.digest, shown });
+        }
+    }
     parts
 }
 
 fn constant(name: &str, value: &Value, path: &dyn Fn(&Digest) -> Option<String>) -> Part {
-    let text = value.encode();
-    let digest = Digest::of(&text);
+    let (digest, shown) = lang::shown(value);
     match path(&digest) {
-        Some(path) => {
-            let shown = match value {
-                Value::Dir(tree) => tree.to_string(),
-                Value::File { digest, .. } => digest.to_string(),
-                _ => String::new(),
-            };
-            Part { kind: PartKind::Path, name: path, digest, shown }
-        }
-        None => {
-            let text = String::from_utf8_lossy(&text);
-            let is_short = text.len() <= 240 && text.chars().count() <= 60;
-            let shown = if is_short { text.into_owned() } else { digest.short() };
-            Part { kind: PartKind::Argument, name: name.to_string(), digest, shown }
-        }
+        Some(path) => Part { kind: PartKind::Path, name: path, digest, shown: content(value) },
+        None => Part { kind: PartKind::Argument, name: name.to_string(), digest, shown },
     }
 }
 
@@ -153,43 +175,83 @@ fn shape(expr: &Expr) -> Digest {
     hasher.finish()
 }
 
-/// What changed from `before` to `now`. `files` says which files differ between two directories by
-/// their digests.
+impl Part {
+    /// Whether it is too long to show.
+    fn is_hidden(&self) -> bool {
+        self.shown == self.digest.short()
+    }
+
+    /// Whether it says where something in the expression comes from.
+    fn is_origin(&self) -> bool {
+        matches!(self.kind, PartKind::Parameter | PartKind::Constant | PartKind::Definition)
+    }
+}
+
+/// Each part with its number among those of its kind and name: two calls of a stage may both have an
+/// argument of that name.
+fn numbered(parts: &[Part]) -> Vec<(&Part, usize)> {
+    let mut seen: BTreeMap<(u8, &str), usize> = BTreeMap::new();
+    let mut all = Vec::with_capacity(parts.len());
+    for part in parts {
+        let count = seen.entry((part.kind as u8, part.name.as_str())).or_default();
+        *count += 1;
+        all.push((part, *count));
+    }
+    all
+}
+
+/// What changed from `before` to `now`. `difference` says what differs between two files or
+/// directories by the digests of their content.
 pub fn compare(
     before: &[Part],
     now: &[Part],
-    files: &dyn Fn(&str, &str) -> Vec<String>,
+    difference: &dyn Fn(&str, &str) -> Difference,
 ) -> Vec<Reason> {
-    let mut reasons = Vec::new();
+    let (before, now) = (numbered(before), numbered(now));
+    let same = |(one, number): &(&Part, usize), (other, of): &(&Part, usize)| {
+        one.kind == other.kind && one.name == other.name && number == of
+    };
     let mut upstream = Vec::new();
-    let key = |part: &Part| (part.kind as u8, part.name.clone());
-    for part in now {
-        let old = before.iter().find(|old| key(old) == key(part));
-        if old.is_some_and(|old| old.digest == part.digest) {
+    let mut changed: Vec<(Option<&Part>, &Part)> = Vec::new();
+    for part in &now {
+        let old = before.iter().find(|old| same(old, part)).map(|(old, _)| *old);
+        if old.is_some_and(|old| old.digest == part.0.digest) {
             continue;
         }
-        match part.kind {
-            PartKind::Rows => upstream.push(part.name.clone()),
-            kind => reasons.push(Reason::Changed {
-                kind,
-                name: part.name.clone(),
-                was: old.map(|old| old.shown.clone()).unwrap_or_default(),
-                now: part.shown.clone(),
-                files: match (kind, old) {
-                    (PartKind::Path, Some(old)) => files(&old.shown, &part.shown),
-                    _ => Vec::new(),
-                },
-            }),
+        match part.0.kind {
+            PartKind::Rows => upstream.push(part.0.name.clone()),
+            _ => changed.push((old, part.0)),
         }
     }
-    for part in before {
-        if part.kind != PartKind::Rows && !now.iter().any(|new| key(new) == key(part)) {
+    // A name that is new stands in a text that is new, which is told anyway.
+    changed.retain(|(old, part)| old.is_some() || !part.is_origin());
+    let unsaid = |(_, part): &(Option<&Part>, &Part)| {
+        part.kind == PartKind::Expression || (part.kind == PartKind::Argument && part.is_hidden())
+    };
+    // Where an expression is another one, or an argument too long to show, what it names says why.
+    let why_asked = changed.iter().any(unsaid);
+    changed.retain(|(_, part)| why_asked || !part.is_origin());
+    let explained = changed.iter().any(|(_, part)| part.is_origin() || part.kind == PartKind::Path);
+    let edited = |old: Option<&Part>, part: &Part| {
+        old.is_none_or(|old| old.shown.is_empty() || old.shown != part.shown)
+    };
+    changed.retain(|(old, part)| match part.kind {
+        PartKind::Expression => !explained || edited(*old, part),
+        PartKind::Argument => !explained || !part.is_hidden(),
+        _ => true,
+    });
+    let mut reasons: Vec<Reason> =
+        changed.into_iter().map(|(old, part)| reason(old, part, difference)).collect();
+    for part in &before {
+        let (old, is_gone) = (part.0, !now.iter().any(|new| same(new, part)));
+        if is_gone && old.kind != PartKind::Rows && !old.is_origin() {
             reasons.push(Reason::Changed {
-                kind: part.kind,
-                name: part.name.clone(),
-                was: part.shown.clone(),
+                kind: old.kind,
+                name: old.name.clone(),
+                was: old.shown.clone(),
                 now: String::new(),
                 files: Vec::new(),
+                lines: None,
             });
         }
     }
@@ -200,4 +262,26 @@ pub fn compare(
         reasons.push(Reason::Unfinished);
     }
     reasons
+}
+
+/// That a part is another one.
+fn reason(
+    old: Option<&Part>,
+    part: &Part,
+    difference: &dyn Fn(&str, &str) -> Difference,
+) -> Reason {
+    let (mut was, mut now) =
+        (old.map(|old| old.shown.clone()).unwrap_or_default(), part.shown.clone());
+    let found = match (part.kind, old) {
+        (PartKind::Path, Some(_)) => difference(&was, &now),
+        _ => Difference::default(),
+    };
+    let is_text = part.kind == PartKind::Expression;
+    let is_hidden = part.is_origin() && (part.is_hidden() || old.is_some_and(Part::is_hidden));
+    if is_text || is_hidden {
+        // Digests say nothing to anybody.
+        (was, now) = (String::new(), String::new());
+    }
+    let Difference { files, lines } = found;
+    Reason::Changed { kind: part.kind, name: part.name.clone(), was, now, files, lines }
 }

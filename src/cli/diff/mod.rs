@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use serde_json::json;
 
-use crate::engine::{changed_files, read_run, run_ids};
+use crate::engine::{difference, read_run, run_ids};
 use crate::project::Project;
 use crate::store::Snapshot;
 
@@ -95,7 +95,7 @@ fn compare(args: &Args) -> Result<Exit, Failure> {
     }
     let store = Snapshot::open(&folder)?;
     let wanted = |stage: &str| args.only.is_empty() || args.only.iter().any(|name| name == stage);
-    let mut program = program::stages(&old, &new, &|was, now| changed_files(&store, was, now));
+    let mut program = program::stages(&old, &new, &|was, now| difference(&store, was, now));
     let old_name = |stage: &str| {
         let renamed = program.iter().find(|change| change.stage == stage);
         renamed.and_then(|change| change.was.clone()).unwrap_or_else(|| stage.to_string())

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
-use crate::plan::{PartKind, Reason, compare};
+use crate::plan::{Difference, PartKind, Reason, compare};
 
 use super::side::{Made, Side};
 
@@ -91,12 +91,12 @@ fn changed(
         .collect()
 }
 
-/// The stages that differ, in the new order, those that are gone last. `files` says which files
-/// differ between two directories.
+/// The stages that differ, in the new order, those that are gone last. `difference` says what differs
+/// between two files or directories.
 pub(super) fn stages(
     old: &Side,
     new: &Side,
-    files: &dyn Fn(&str, &str) -> Vec<String>,
+    difference: &dyn Fn(&str, &str) -> Difference,
 ) -> Vec<StageChange> {
     let mut gone: Vec<&Made> =
         old.stages.iter().filter(|made| new.stage(&made.stage).is_none()).collect();
@@ -110,7 +110,7 @@ pub(super) fn stages(
             text: None,
         };
         if let Some(was) = old.stage(&now.stage) {
-            let reasons = reasons(old, new, was, now, files);
+            let reasons = reasons(old, new, was, now, difference);
             if !reasons.is_empty() {
                 let text = text(old, new, &now.stage);
                 found.push(StageChange { reasons, text, ..plain(Change::Changed, None) });
@@ -141,10 +141,10 @@ fn reasons(
     new: &Side,
     was: &Made,
     now: &Made,
-    files: &dyn Fn(&str, &str) -> Vec<String>,
+    difference: &dyn Fn(&str, &str) -> Difference,
 ) -> Vec<Reason> {
     if let (Some(before), Some(after)) = (&was.parts, &now.parts) {
-        let mut reasons = compare(before, after, files);
+        let mut reasons = compare(before, after, difference);
         // What it reads from other stages is told there.
         reasons.retain(|reason| matches!(reason, Reason::Changed { .. }));
         return reasons;
@@ -155,6 +155,7 @@ fn reasons(
         was,
         now,
         files: Vec::new(),
+        lines: None,
     };
     let mut reasons = Vec::new();
     let stage = &now.stage;

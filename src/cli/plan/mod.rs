@@ -139,10 +139,19 @@ pub(super) fn reason(reason: &Reason) -> String {
             };
             format!("{}{more} changed", shown.join(", "))
         }
+        Reason::Changed { kind: PartKind::Path, name, lines: Some((first, last)), .. } => {
+            match last - first {
+                0 => format!("{name} changed (line {first})"),
+                _ => format!("{name} changed (lines {first}-{last})"),
+            }
+        }
         Reason::Changed { kind, name, was, now, .. } => {
             let what = match kind {
                 PartKind::Argument => format!("argument `{name}`"),
                 PartKind::Operator => format!("operator `{name}`"),
+                PartKind::Parameter => format!("param `{name}`"),
+                PartKind::Constant => format!("`let {name}`"),
+                PartKind::Definition => format!("`def {name}`"),
                 _ => name.clone(),
             };
             match (was.as_str(), now.as_str()) {

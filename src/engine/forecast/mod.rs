@@ -28,7 +28,7 @@ use crate::plan::{self, Plan, Reason, compare, parts, stage_key};
 use crate::store::{Digest, Objects, Receipt, Results, Snapshot};
 
 use super::call::Operators;
-use super::changes::changed_files;
+use super::changes::difference;
 use super::estimate::{Estimate, History};
 use super::evaluate::{Scope, Stop, evaluate};
 use super::job::table_rows;
@@ -254,7 +254,7 @@ impl Ahead<'_> {
         let version = |operator: &str| self.operators.version(operator);
         let upstream = |name: &str| self.digests.get(name).copied();
         let now = parts(stage, &version, &path, &upstream);
-        compare(&record.parts, &now, &|was, now| changed_files(&*self.store, was, now))
+        compare(&record.parts, &now, &|was, now| difference(&*self.store, was, now))
     }
 }
 

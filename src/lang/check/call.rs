@@ -9,6 +9,7 @@ use crate::lang::types::Type;
 use super::builtin;
 use super::fit::{Vars, filled, fits, has_vars};
 use super::infer::{Checker, Place, ROW, uses_row};
+use super::origins::Named;
 use super::world::Signature;
 
 /// One argument of a signature: its name, its type, and whether it may be left out.
@@ -55,6 +56,9 @@ impl Checker<'_> {
                     .help("make it a stage: only stages call operators"),
             );
             return self.skip(call, span);
+        }
+        if !self.module.library && signature.operator.starts_with('#') {
+            world.note_named(Named::Def(place));
         }
         self.call_of(signature, call, span)
     }

@@ -151,6 +151,7 @@ pub(super) fn bodies(
             continue;
         }
         let before = found.len();
+        world.take_named();
         let mut checker = Checker::new(world, module, Place::Body, found);
         let signature = &world.signatures[number];
         for arg in &signature.args {
@@ -176,6 +177,9 @@ pub(super) fn bodies(
             let bindings = checked.into_iter().map(|(name, value)| (name, folded(value))).collect();
             let result = folded(result);
             world.signatures[number].body = Some(Body { bindings, result });
+        }
+        if !world.modules[module].library {
+            world.keep_def(number, item.span);
         }
     }
     recursion(world, module, ast, found);

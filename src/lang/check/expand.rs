@@ -80,8 +80,9 @@ impl<'w> Expander<'w> {
     }
 
     fn stage(&mut self, stage: Stage, depth: usize) {
-        let Stage { name, doc, expr, ty, policy, span } = stage;
-        let parent = Stage { name, doc, expr: Checker::unknown(span), ty, policy, span };
+        let Stage { name, doc, expr, ty, policy, span, origins } = stage;
+        let nothing = Checker::unknown(span);
+        let parent = Stage { name, doc, expr: nothing, ty, policy, span, origins };
         let expr = self.whole(expr, &parent, depth);
         self.out.push(Stage { expr, ..parent });
     }
@@ -201,6 +202,7 @@ impl<'w> Expander<'w> {
             ty: ty.clone(),
             policy,
             span: parent.span,
+            origins: parent.origins.clone(),
         };
         self.stage(stage, depth + 1);
         Expr { kind: ExprKind::Stage(name), ty, span }

@@ -8,6 +8,7 @@ use crate::lang::types::Type;
 use crate::lang::value::Value;
 
 use super::infer::{Checker, Place, make};
+use super::origins::Named;
 use super::world::{Global, GlobalKind};
 
 /// How many parts constants may add to a program in all.
@@ -91,6 +92,9 @@ impl Checker<'_> {
         };
         match &global.kind {
             GlobalKind::Let(expr, parts) => {
+                if !self.module.library {
+                    self.world.note_named(Named::constant(global.span));
+                }
                 let inlined = self.world.inlined.get().saturating_add(*parts);
                 self.world.inlined.set(inlined);
                 if inlined > MAX_INLINED {

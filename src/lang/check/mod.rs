@@ -23,6 +23,7 @@ mod names;
 mod notes;
 mod operators;
 pub(super) mod order;
+mod origins;
 pub(super) mod outputs;
 mod policy;
 mod presence;
@@ -39,6 +40,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::diagnostic::{Diagnostic, Severity, is_enough, listed, nearest, told};
 use super::fold::{Known, Nothing, fold};
 use super::index::Index;
+use super::origin::Origins;
 use super::program::{Expr, ExprKind, Param, Program, SourceKind, Stage, Test};
 use super::secrets::holds_secret;
 use super::source::{SourceError, SourceMap, Sources, Span};
@@ -50,6 +52,7 @@ use super::value::Value;
 use infer::{Checker, Place};
 use notes::Notes;
 use order::order;
+use origins::Named;
 use world::{GlobalKind, World};
 
 pub use attempts::MAX_ATTEMPTS;
@@ -189,11 +192,13 @@ fn stages(world: &mut World, ast: &ast::Module, found: &mut Vec<Diagnostic>) -> 
         }
     }
     let mut checked: BTreeMap<usize, Stage> = BTreeMap::new();
+    let mut named: BTreeMap<usize, BTreeSet<Named>> = BTreeMap::new();
     for place in order.sorted {
         if is_enough(found) {
             break;
         }
         let (stage, doc) = items[place];
+        world.take_named();
         let mut checker = Checker::new(world, 0, Place::Stage, found);
         let value = match &annotations[place] {
             Some(wanted) => {
@@ -203,6 +208,7 @@ fn stages(world: &mut World, ast: &ast::Module, found: &mut Vec<Diagnostic>) -> 
             None => checker.expr(&stage.value, None),
         };
         let value_ty = checker.bounded(value.ty.clone(), stage.name.span);
+        named.insert(place, world.take_named());
         let policy = checker.policy(&stage.policy);
         // The type that it really has says more than the one that was asked for.
         let ty = match (&annotations[place], value_ty) {
@@ -227,9 +233,16 @@ fn stages(world: &mut World, ast: &ast::Module, found: &mut Vec<Diagnostic>) -> 
             policy.into_iter().map(|(name, of)| (name, fold(of, &mut Nothing, found))).collect();
         let name = stage.name.text.clone();
         let expr = fold(value, &mut Nothing, found);
-        let checked_stage =
-            Stage { name, doc: doc.to_string(), expr, ty, policy, span: stage.name.span };
+        let (doc, span) = (doc.to_string(), stage.name.span);
+        let origins = Origins::default();
+        let checked_stage = Stage { name, doc, expr, ty, policy, span, origins };
         checked.insert(place, checked_stage);
+    }
+    let mut origins = origins::Origins::new(world);
+    for (place, stage) in &mut checked {
+        if let Some(named) = named.get(place).filter(|named| !named.is_empty()) {
+            stage.origins.named = origins.of(named);
+        }
     }
     checked.into_values().collect()
 }

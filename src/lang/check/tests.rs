@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 
 use crate::lang::diagnostic::{Diagnostic, did_you_mean, listed};
 use crate::lang::fold::{Nothing, fold};
+use crate::lang::origin::Origins;
 use crate::lang::program::{Assert, BinaryOp, Expr, ExprKind, Given, Stage, Test};
 use crate::lang::secrets::holds_secret;
 use crate::lang::source::Span;
@@ -172,6 +173,7 @@ impl Tester<'_> {
             ty: ty.clone(),
             policy: Vec::new(),
             span,
+            origins: Origins::default(),
         });
         make(ExprKind::Stage(name), ty, span)
     }

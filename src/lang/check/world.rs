@@ -12,6 +12,7 @@ use crate::lang::types::Type;
 
 use super::notes::Notes;
 use super::order::{LABELLED, drawn, in_one_line, order};
+use super::origins::{Named, Written};
 
 /// The module whose operators need no `use`.
 const PRELUDE: &str = "std/rows.claw";
@@ -32,6 +33,10 @@ pub(super) struct World {
     /// How many parts constants have added to the program so far: they are written out wherever
     /// they are named.
     pub(super) inlined: Cell<usize>,
+    /// What was named since the last look: see [`super::origins`].
+    pub(super) named: RefCell<BTreeSet<Named>>,
+    /// Defs of the program and its packages as they are written, by number.
+    pub(super) written: BTreeMap<usize, Written>,
     /// What is noted for an index, when one was asked for.
     pub(super) notes: Option<RefCell<Notes>>,
 }
