@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use claw::engine::{
-    About, Args, CallError, Cancel, Context, Ended, Engine, Kind, Limits, Operator, Operators,
-    Pool, RunLog, State, forecast, read_run, run_ids,
+    About, Args, Bound, CallError, Cancel, Context, Ended, Engine, Kind, Limits, Operator,
+    Operators, Pool, RunLog, State, forecast, read_run, run_ids,
 };
 use claw::lang::{MemorySources, Value, bind, load};
 use claw::plan::Plan;
@@ -439,8 +439,11 @@ fn a_look_ahead_counts_what_a_run_makes_and_writes_nothing() {
         let store = Arc::new(Snapshot::open(folder.path()).expect("a snapshot"));
         let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
         let plan = plan(text);
-        let told = runtime.block_on(forecast(&plan, &toys.operators, store, &[])).expect("told");
-        told.into_iter().map(|one| (one.stage, one.will_run, one.exact)).collect::<Vec<_>>()
+        let told =
+            runtime.block_on(forecast(&plan, &toys.operators, store, &[], &[])).expect("told");
+        told.into_iter()
+            .map(|one| (one.stage, one.will_run, one.bound == Bound::Exact))
+            .collect::<Vec<_>>()
     };
     let all = |rows: u64, total: u64| {
         vec![

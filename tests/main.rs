@@ -22,6 +22,7 @@ mod exec;
 mod files;
 mod families;
 mod faults;
+mod foresight;
 mod format;
 mod lang;
 mod fuzz;

@@ -249,6 +249,10 @@ pub(super) struct Plan {
     #[arg(long, value_name = "STAGE")]
     pub(super) only: Vec<String>,
 
+    /// Plan to make this stage again although it is in the store; may be repeated
+    #[arg(long, value_name = "STAGE")]
+    pub(super) refresh: Vec<String>,
+
     /// Print the plan as JSON
     #[arg(long)]
     pub(super) json: bool,

@@ -128,6 +128,20 @@ pub(super) fn plan(pipeline: Pipeline, only: &[String]) -> Result<Plan, Failure>
     Plan::new(pipeline, only).map_err(|err| Failure::input(err.to_string()))
 }
 
+/// Refuses to make a stage again that is not there, or that a plan does not come to.
+pub(super) fn refreshed(plan: &Plan, refresh: &[String]) -> Result<(), Failure> {
+    for name in refresh {
+        known(&plan.pipeline, name)?;
+        if plan.node(name).is_none() {
+            return Err(Failure::input(format!(
+                "stage `{name}` cannot be made again here: nothing that is asked for needs it\n  \
+                 help: leave `--refresh {name}` out, or ask for it too with `--only {name}`"
+            )));
+        }
+    }
+    Ok(())
+}
+
 /// Refuses a stage that the pipeline does not have, naming the nearest one.
 pub(super) fn known(pipeline: &Pipeline, name: &str) -> Result<(), Failure> {
     let names: Vec<&str> = pipeline.stages.iter().map(|stage| stage.name.as_str()).collect();

@@ -89,10 +89,8 @@ fn with_store(
     let threads = args.threads.unwrap_or_else(cores).max(1);
     let limits = Limits::of_this_machine(threads);
     refuse_what_does_not_fit(&pipeline, &limits)?;
-    for name in &args.refresh {
-        load::known(&pipeline, name)?;
-    }
     let plan = Arc::new(load::plan(pipeline, &args.only)?);
+    load::refreshed(&plan, &args.refresh)?;
     let mut operators = load::operators(project, args.allow_unsandboxed)?;
     secrets::refuse_missing(project, &plan, &operators, &args.refresh)?;
     let params =

@@ -58,12 +58,12 @@ pub(super) fn missing(
         .build()
         .map_err(|err| Failure::work(format!("starting the runtime: {err}")))?;
     let store = Arc::new(Snapshot::open(&project.store())?);
-    let ahead = runtime.block_on(engine::forecast(plan, operators, store, &[]))?;
+    let ahead = runtime.block_on(engine::forecast(plan, operators, store, &[], refreshed))?;
     let mut told: BTreeSet<&String> = BTreeSet::new();
     let mut found = Vec::new();
     for (stage, names) in &asking {
         let runs = ahead.iter().any(|seen| seen.stage == stage.name && seen.will_run > 0);
-        if !runs && !refreshed.contains(&stage.name) {
+        if !runs {
             continue;
         }
         for name in names {

@@ -105,6 +105,8 @@ pub(super) struct RowCaller {
     pub(super) budget: Option<Arc<Budget>>,
     /// Set when any call was not answered from the store.
     pub(super) ran: AtomicBool,
+    /// Set when any call was.
+    pub(super) answered: AtomicBool,
     /// The last `try` that gave nothing: how many attempts it made, and what was wrong.
     pub(super) gave_up: Mutex<Option<(u32, String)>>,
 }
@@ -140,6 +142,12 @@ impl Caller for RowCaller {
 }
 
 impl RowCaller {
+    /// Whether what was evaluated counts as made, and not as from the store: a call of it was made, or
+    /// it holds none.
+    pub(super) fn made(&self) -> bool {
+        self.ran.load(Ordering::Relaxed) || !self.answered.load(Ordering::Relaxed)
+    }
+
     fn stage_name(&self) -> String {
         self.shared.board.lines[self.line].stage.clone()
     }
@@ -159,6 +167,7 @@ impl RowCaller {
             && (only_recorded || self.believes(&key))
             && let Some(value) = self.look_up(&key)?
         {
+            self.answered.store(true, Ordering::Relaxed);
             return Ok(value);
         }
         if only_recorded {

@@ -87,7 +87,7 @@ impl Scope {
     }
 
     /// A function with the values of the names around it written into it.
-    fn close(&self, function: &Function) -> Function {
+    pub(super) fn close(&self, function: &Function) -> Function {
         let mut bindings = Vec::new();
         let mut scope = self;
         while let Some(binding) = &scope.innermost {

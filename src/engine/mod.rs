@@ -33,7 +33,7 @@ pub use call::Operators;
 pub use changes::{changed_files, difference};
 pub use estimate::{Basis, Estimate};
 pub use evaluate::{Caller, Rows, Scope, Stop, evaluate, filter, flatten};
-pub use forecast::{Forecast, forecast};
+pub use forecast::{Bound, Forecast, forecast};
 pub use journal::{Journal, Spent};
 pub use log::{Event, RunInfo, RunLog, RunRecord, StageRecord, read_run, read_stage_ends, run_ids};
 pub use operator::{

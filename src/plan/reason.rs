@@ -78,6 +78,18 @@ pub enum Reason {
     },
     /// It ran with the same inputs, but some rows failed or were not reached.
     Unfinished,
+    /// Nothing changed, but stages that it reads are made again, and it does not wait for them.
+    Remade {
+        /// Their names.
+        stages: Vec<String>,
+    },
+    /// It was asked for on the command line.
+    Refresh,
+    /// Its own policy does not believe what is in the store.
+    Policy {
+        /// What the policy says: `off` or `refresh`.
+        cache: String,
+    },
 }
 
 /// What differs between two files or directories.

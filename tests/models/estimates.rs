@@ -82,8 +82,10 @@ fn a_plan_of_a_million_rows_looks_at_some() {
         let rows = count("cached") + count("will_run") + count("unseen");
         let least = if stage["stage"] == "few" { 30 } else { 1_000_000 };
         assert!(rows >= least, "every row is counted: {stage}");
-        assert!(count("cached") + count("will_run") <= 5_000, "{stage}");
-        assert_eq!(stage["exact"], Json::Bool(false));
+        // Rows of expressions that nothing leaves out need not be looked at to be counted.
+        let plain = stage["stage"] == "numbers";
+        assert!(plain || count("cached") + count("will_run") <= 5_000, "{stage}");
+        assert_eq!(stage["exact"], Json::Bool(plain));
     }
     assert!(!project.path(".claw").exists(), "nothing is written");
 }
@@ -103,7 +105,7 @@ fn a_stage_that_is_kept_whole_is_one_look_up_however_many_rows_it_has() {
     let told = project.json(&["plan", "main.claw"]);
     let stages = &told["stages"];
     assert_eq!((&stages[0]["cached"], &stages[0]["unseen"]), (&json!(12_000), &json!(0)));
-    assert_eq!(stages[1]["unseen"], json!(7_000), "{stages}");
+    assert_eq!(stages[1]["will_run"], json!(12_000), "{stages}");
 }
 
 /// Whoever is asked is known although no row is: from a list of models, and through a def.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value as Json, json};
 
-use crate::engine::{Basis, Estimate, Forecast, dollars};
+use crate::engine::{Basis, Bound, Estimate, Forecast, dollars};
 use crate::project::ModelSettings;
 
 use super::super::print;
@@ -40,7 +40,7 @@ fn cost(estimate: &Estimate, models: &Models) -> Option<i64> {
 /// Whether the stage's numbers are upper bounds: rows may yet be in the store or left out, or answers
 /// be shorter.
 fn at_most(stage: &Forecast, estimate: &Estimate) -> bool {
-    !stage.exact || matches!(estimate.basis, Basis::Prompts | Basis::Nothing)
+    stage.bound != Bound::Exact || matches!(estimate.basis, Basis::Prompts | Basis::Nothing)
 }
 
 fn total(stages: &[Forecast], models: &Models) -> Total {
@@ -55,7 +55,7 @@ fn total(stages: &[Forecast], models: &Models) -> Total {
             total.micro += cost.unwrap_or(0);
             total.cost_missing |= cost.is_none();
             total.rough |= estimate.basis == Basis::Prompts;
-            total.calls_at_most |= !stage.exact;
+            total.calls_at_most |= stage.bound != Bound::Exact;
             total.at_most |= at_most(stage, estimate);
         }
     }
@@ -94,8 +94,14 @@ pub(super) fn tell(stages: &[Forecast], models: &Models) -> String {
             if models.get(&estimate.model).is_none_or(|model| model.prices.is_none()) {
                 unpriced.insert(&estimate.model);
             }
-            let about = if at_most(stage, estimate) { "≤ " } else { "" };
-            let bound = if stage.exact { "" } else { "≤ " };
+            // Calls of rows that were not looked at are counted as if all of them were made.
+            let bound = match stage.bound {
+                Bound::Exact => "",
+                Bound::AtMost => "≤ ",
+                _ if stage.unseen > 0 => "≤ ",
+                Bound::AtLeast | Bound::About => "~ ",
+            };
+            let about = if at_most(stage, estimate) && bound != "~ " { "≤ " } else { bound };
             // Of fewer rows, fewer prompts would be read; but how long they are is a guess.
             let rough = if estimate.basis == Basis::Prompts { "~ " } else { bound };
             rows.push(vec![

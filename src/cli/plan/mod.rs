@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use crate::engine::{self, Forecast, RunRecord};
+use crate::engine::{self, Bound, Forecast, RunRecord};
 use crate::plan::{PartKind, Plan, Reason};
 use crate::store::Snapshot;
 
@@ -19,6 +19,7 @@ pub(super) fn plan(args: &arguments::Plan) -> Result<Exit, Failure> {
     let store = Arc::new(Snapshot::open(&project.store())?);
     let pipeline = load::bind(&project, &entry, &args.pipeline, store.clone())?;
     let plan = load::plan(pipeline, &args.only)?;
+    load::refreshed(&plan, &args.refresh)?;
     let last = last_run(&project, &entry);
     let before = last.as_ref().map(|run| run.stages.clone()).unwrap_or_default();
     let changed = last.map(|run| changed_params(&run, &plan)).unwrap_or_default();
@@ -28,11 +29,13 @@ pub(super) fn plan(args: &arguments::Plan) -> Result<Exit, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .build()
         .map_err(|err| Failure::work(format!("starting the runtime: {err}")))?;
-    let stages = runtime.block_on(engine::forecast(&plan, &operators, store, &before))?;
+    let ahead = engine::forecast(&plan, &operators, store, &before, &args.refresh);
+    let stages = runtime.block_on(ahead)?;
     let models = &project.settings.models;
     if args.json {
         let stage = |stage: &Forecast| {
             let mut told = json!(stage);
+            told["exact"] = json!(stage.bound == Bound::Exact);
             told["asks"] = cost::of_stage(stage, models);
             told
         };
@@ -76,21 +79,21 @@ fn changed_params(run: &RunRecord, plan: &Plan) -> Vec<String> {
 fn tell(stages: &[Forecast]) -> String {
     let running: Vec<&Forecast> = stages.iter().filter(|stage| stage.runs()).collect();
     if running.is_empty() {
-        return format!("Nothing to run: all {} stages are in the store.\n", stages.len());
+        let (rows, count) = (stages.iter().map(|stage| stage.cached).sum(), stages.len());
+        let rows = print::number(rows);
+        return format!("Nothing to run: all {count} stages ({rows} rows) are in the store.\n");
     }
     let unseen: u64 = stages.iter().map(|stage| stage.unseen).sum();
-    let mut heads = vec!["stage", "run", "cached"];
+    let mut heads = vec!["stage", "will run", "cached"];
     if unseen > 0 {
         heads.push("not looked at");
     }
     heads.push("why");
     let mut rows = Vec::new();
     for stage in stages {
-        // What was not looked at may be more to run, so that there is no upper bound then.
-        let about = if stage.exact || stage.unseen > 0 { "" } else { "≤ " };
         let mut row = vec![
             stage.stage.clone(),
-            format!("{about}{}", print::number(stage.will_run)),
+            bounded(stage.bound, stage.will_run),
             print::number(stage.cached),
         ];
         if unseen > 0 {
@@ -108,11 +111,13 @@ fn tell(stages: &[Forecast]) -> String {
     let heads: Vec<String> = heads.into_iter().map(str::to_string).collect();
     let mut out = print::columns(&heads, &rows);
     let total: u64 = running.iter().map(|stage| stage.will_run).sum();
+    let bound = running.iter().fold(Bound::Exact, |bound, stage| bound | stage.bound);
+    let plural = if total == 1 { "row" } else { "rows" };
     out.push_str(&format!(
-        "\n{} of {} stages run, {} rows.\n",
+        "\n{} of {} stages will run, {} {plural}.\n",
         running.len(),
         stages.len(),
-        print::number(total)
+        bounded(bound, total)
     ));
     if unseen > 0 {
         out.push_str(&format!(
@@ -124,11 +129,25 @@ fn tell(stages: &[Forecast]) -> String {
     out
 }
 
+/// A number with what is known of it: `5`, `at most 5`.
+fn bounded(bound: Bound, count: u64) -> String {
+    let count = print::number(count);
+    match bound {
+        Bound::Exact => count,
+        Bound::AtMost => format!("at most {count}"),
+        Bound::AtLeast => format!("at least {count}"),
+        Bound::About => format!("about {count}"),
+    }
+}
+
 /// A reason in words.
 pub(super) fn reason(reason: &Reason) -> String {
     match reason {
         Reason::New => "never ran".to_string(),
         Reason::Unfinished => "rows are missing".to_string(),
+        Reason::Remade { stages } => format!("rows of {} are made again", stages.join(", ")),
+        Reason::Refresh => "asked for with `--refresh`".to_string(),
+        Reason::Policy { cache } => format!("its policy says `cache: {cache}`"),
         Reason::Upstream { stages } => format!("rows of {} change", stages.join(", ")),
         Reason::Changed { kind: PartKind::Path, name, files, .. } if !files.is_empty() => {
             let shown: Vec<String> =

@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 
 use futures::future::BoxFuture;
 
-use crate::lang::{Call, Value};
+use crate::lang::{CacheUse, Call, Value};
 use crate::store::{Digest, Results};
 
 use super::super::evaluate::{Caller, Stop};
@@ -17,7 +17,11 @@ use super::{Ahead, STAGE_ROWS, Seen};
 /// The caller of one row, or of one whole-table stage.
 pub(super) struct AheadCaller<'a> {
     ahead: &'a Ahead<'a>,
+    /// Whether the stage believes what the store has.
+    cache: CacheUse,
     ran: AtomicBool,
+    /// Whether a call was answered from the store.
+    answered: AtomicBool,
     /// Calls made and rows read.
     steps: AtomicU64,
     heard: Mutex<Heard>,
@@ -29,23 +33,39 @@ struct Heard {
     met: BTreeSet<usize>,
     /// What those that are not in the store would ask, by operator.
     asked: Vec<(String, Asks)>,
+    /// Whether one of those would be made by another row already.
+    shared: bool,
 }
 
 impl Ahead<'_> {
-    pub(super) fn caller(&self) -> AheadCaller<'_> {
+    pub(super) fn caller(&self, cache: CacheUse) -> AheadCaller<'_> {
         AheadCaller {
             ahead: self,
+            cache,
             ran: AtomicBool::new(false),
+            answered: AtomicBool::new(false),
             steps: AtomicU64::new(0),
             heard: Mutex::default(),
         }
     }
 }
 
+impl Ahead<'_> {
+    /// Whether a call with this key is the first that would be made: equal ones are made once.
+    fn is_first(&self, key: Digest) -> bool {
+        self.asking.lock().unwrap_or_else(PoisonError::into_inner).insert(key)
+    }
+}
+
 impl AheadCaller<'_> {
-    /// Whether any call was not answered from the store.
-    pub(super) fn ran(&self) -> bool {
-        self.ran.load(Ordering::Relaxed)
+    /// Whether a run would count what was evaluated as made (as `RowCaller::made` does).
+    pub(super) fn made(&self) -> bool {
+        self.ran.load(Ordering::Relaxed) || !self.answered.load(Ordering::Relaxed)
+    }
+
+    /// Whether a call would be made that another row makes too: it is then made once.
+    pub(super) fn shares(&self) -> bool {
+        self.heard().shared
     }
 
     /// Whether it was stopped because it went too far.
@@ -102,14 +122,28 @@ impl Caller for AheadCaller<'_> {
             let operator = self.ahead.operators.get(&call.operator)?;
             let narrowed = operator.reads(&args, &**store)?;
             let key = operator.key(&narrowed, attempt);
-            if operator.about().kind != Kind::Effect
+            let kind = operator.about().kind;
+            // What is made again gives the same where it is pure; what a model says may be new.
+            let same = self.cache == CacheUse::On || kind == Kind::Pure;
+            if kind != Kind::Effect
+                && same
                 && let Ok(Some(receipt)) = store.receipt(&key)
                 && let Ok(value) = read_value(&**store, &receipt.result)
             {
+                let again = self.cache != CacheUse::On;
+                if self.cache == CacheUse::Refresh {
+                    self.heard().shared |= !self.ahead.is_first(key);
+                }
+                let what = if again { &self.ran } else { &self.answered };
+                what.store(true, Ordering::Relaxed);
                 return Ok(value);
             }
             self.ran.store(true, Ordering::Relaxed);
-            if operator.about().kind == Kind::Pure && operator.pool_of(&args) == Pool::Instant {
+            // Equal calls are made once, unless the stage keeps nothing.
+            let keeps = kind != Kind::Effect && self.cache != CacheUse::Off;
+            let is_first = !keeps || self.ahead.is_first(key);
+            self.heard().shared |= !is_first;
+            if kind == Kind::Pure && operator.pool_of(&args) == Pool::Instant {
                 if is_large(&args) {
                     self.stop();
                     return Err(Stop::Unknown);
@@ -117,12 +151,8 @@ impl Caller for AheadCaller<'_> {
                 let context = Context::quiet(store.clone(), key);
                 return Ok(operator.call(&args, &context).await?);
             }
-            let is_first = || {
-                let asking = self.ahead.asking.lock();
-                asking.unwrap_or_else(PoisonError::into_inner).insert(key)
-            };
             if let Some(asks) = operator.asks(&args)
-                && is_first()
+                && is_first
             {
                 self.heard().asked.push((call.operator.clone(), asks));
             }

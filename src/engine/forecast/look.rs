@@ -1,8 +1,10 @@
 //! What was found so far in looking at one stage.
 
-use crate::lang::Stage;
+use crate::lang::{CacheUse, ExprKind, Stage};
 
 use super::super::estimate::Asked;
+use super::super::plain::Plain;
+use super::bound::Bound;
 use super::caller::AheadCaller;
 use super::written::{Written, written};
 use super::{Ahead, Forecast, STAGE_ROWS, first_operator};
@@ -10,6 +12,14 @@ use super::{Ahead, Forecast, STAGE_ROWS, first_operator};
 /// A look at one stage.
 pub(super) struct Look {
     pub(super) told: Forecast,
+    /// What is known of the number of rows that the stage will have.
+    pub(super) number: Bound,
+    /// Whether the stage believes what the store has.
+    pub(super) cache: CacheUse,
+    /// Whether all its rows are made whenever one is: they hold no call that the store could answer.
+    pub(super) is_plain: bool,
+    /// Rows of it that were not looked at.
+    pub(super) beyond: u64,
     asked: Asked,
     /// Rows of it that may still be looked at.
     pub(super) left: u64,
@@ -26,17 +36,33 @@ impl Look {
             cached: 0,
             will_run: 0,
             unseen: 0,
-            exact: true,
+            bound: Bound::Exact,
             reasons: Vec::new(),
             asks: Vec::new(),
         };
         let calls = written(stage, ahead);
-        Look { told, asked: Asked::default(), left: STAGE_ROWS, calls }
+        let is_plain = match &stage.expr.kind {
+            ExprKind::For(each) => Plain::of(each, &stage.policy()).is_some(),
+            _ => false,
+        };
+        Look {
+            told,
+            number: Bound::Exact,
+            cache: ahead.cache(stage),
+            is_plain,
+            beyond: 0,
+            asked: Asked::default(),
+            left: STAGE_ROWS,
+            calls,
+        }
     }
 
     /// Takes in what an evaluation would have asked; one that did not come to its `end` would go on
     /// to the calls that it did not reach.
     pub(super) fn heard(&mut self, caller: &AheadCaller<'_>, end: bool) {
+        if caller.shares() {
+            self.told.bound |= Bound::AtMost;
+        }
         for (operator, asks) in caller.asked() {
             self.asked.add(&operator, &asks, 1);
         }
@@ -47,14 +73,20 @@ impl Look {
 
     /// Counts rows that will run, of which nothing is known.
     pub(super) fn unknown(&mut self, rows: u64) {
-        self.told.will_run += rows;
+        self.told.will_run = self.told.will_run.saturating_add(rows);
         self.asks_for(rows, &|_| true);
     }
 
-    /// Counts rows that are not looked at. At most, each of them asks what is written.
-    pub(super) fn unseen(&mut self, rows: u64) {
-        self.told.unseen += rows;
-        self.told.exact = false;
+    /// Counts rows that are not looked at. At most, each of them asks what is written; those that
+    /// nothing can leave out or answer are certainly made.
+    pub(super) fn unseen(&mut self, rows: u64, certain: bool) {
+        self.beyond = self.beyond.saturating_add(rows);
+        if certain && self.is_plain {
+            self.told.will_run = self.told.will_run.saturating_add(rows);
+        } else {
+            self.told.unseen = self.told.unseen.saturating_add(rows);
+            self.told.bound |= Bound::AtLeast;
+        }
         self.asks_for(rows, &|_| true);
     }
 

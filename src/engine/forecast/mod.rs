@@ -11,6 +11,7 @@
 //!
 //! [`Pool::Instant`]: super::Pool::Instant
 
+mod bound;
 mod caller;
 mod items;
 mod look;
@@ -36,6 +37,8 @@ use super::log::StageRecord;
 use super::operator::{CallError, read_value};
 use super::output::keep_value;
 
+pub use bound::Bound;
+use items::Items;
 use look::Look;
 
 /// Rows of one stage that are looked at.
@@ -57,8 +60,8 @@ pub struct Forecast {
     pub will_run: u64,
     /// Rows that were not looked at, because there are too many: they may be in the store or not.
     pub unseen: u64,
-    /// Whether `will_run` is certain; otherwise it is an upper bound, or the number of last time.
-    pub exact: bool,
+    /// How certain `will_run` is.
+    pub bound: Bound,
     /// Why anything would be made; empty when nothing would.
     pub reasons: Vec<Reason>,
     /// What it would ask of models behind endpoints.
@@ -82,7 +85,8 @@ enum Seen {
     Unknown,
 }
 
-/// Looks ahead over a whole plan. `before` are the stages of the last run of the same pipeline.
+/// Looks ahead over a whole plan. `before` are the stages of the last run of the same pipeline,
+/// `refresh` those that are to be made again although they are in the store.
 ///
 /// # Errors
 /// When the store cannot be read.
@@ -91,13 +95,18 @@ pub async fn forecast(
     operators: &Operators,
     store: Arc<Snapshot>,
     before: &[StageRecord],
+    refresh: &[String],
 ) -> Result<Vec<Forecast>, CallError> {
     let mut ahead = Ahead {
         paths: plan.paths(),
         operators,
         store,
         before: before.iter().map(|record| (record.stage.as_str(), record)).collect(),
+        refresh,
         seen: HashMap::new(),
+        numbers: HashMap::new(),
+        renewed: BTreeSet::new(),
+        kept: BTreeSet::new(),
         digests: HashMap::new(),
         left: AtomicU64::new(PLAN_ROWS),
         asking: Mutex::default(),
@@ -121,11 +130,19 @@ struct Ahead<'a> {
     store: Arc<Snapshot>,
     /// What the last run left of each stage.
     before: HashMap<&'a str, &'a StageRecord>,
+    /// Stages that are made again because somebody asked for it.
+    refresh: &'a [String],
     seen: HashMap<String, Seen>,
+    /// What is known of the number of rows of those stages that are not known whole.
+    numbers: HashMap<String, Bound>,
+    /// Stages that will have rows made anew that were in the store, and those that read them.
+    renewed: BTreeSet<String>,
+    /// Stages that a run finds whole before it starts anything.
+    kept: BTreeSet<String>,
     digests: HashMap<String, Digest>,
     /// Rows that may still be looked at.
     left: AtomicU64,
-    /// Keys of the calls that would ask a model: equal ones ask once.
+    /// Keys of the calls that would be made: equal ones are made once.
     asking: Mutex<BTreeSet<Digest>>,
     /// What recorded calls spent, once it was asked for.
     history: Option<History>,
@@ -134,11 +151,12 @@ struct Ahead<'a> {
 impl Ahead<'_> {
     async fn stage(&mut self, stage: &crate::lang::Stage) -> Result<Forecast, CallError> {
         let mut look = Look::new(stage, self);
-        if let Some(receipt) = self.whole(stage)? {
-            let bytes = self.store.get(&receipt.result)?;
-            look.told.cached = table_rows(&bytes).unwrap_or(1);
-            self.digests.insert(stage.name.clone(), receipt.result);
+        let whole = self.whole(stage)?;
+        if let Some(receipt) = &whole
+            && self.is_answered(stage, receipt, &mut look)?
+        {
             let value = read_value(&*self.store, &receipt.result)?;
+            self.digests.insert(stage.name.clone(), receipt.result);
             self.seen.insert(stage.name.clone(), Seen::Value(value));
             return Ok(look.told);
         }
@@ -146,6 +164,10 @@ impl Ahead<'_> {
             ExprKind::For(each) => self.rows(stage, each, &mut look).await,
             _ => self.one(stage, &mut look).await,
         };
+        if whole.is_some() && look.told.runs() {
+            // Should the run be done with what it reads early enough, it finds the stage whole.
+            look.told.bound |= Bound::AtMost;
+        }
         let seen = match seen {
             Seen::Rows(rows, 0) if rows.iter().all(Option::is_some) => {
                 let rows = rows.iter().flatten().copied().collect();
@@ -157,6 +179,7 @@ impl Ahead<'_> {
             }
             other => other,
         };
+        self.renewed(stage, &mut look, matches!(seen, Seen::Value(_)));
         if let Seen::Value(value) = &seen {
             let is_table = matches!(stage.ty, Type::List(_));
             let (digest, _) = keep_value(&*self.store, value.clone(), is_table)?;
@@ -164,6 +187,7 @@ impl Ahead<'_> {
             self.digests.insert(stage.name.clone(), digest);
             self.seen.insert(stage.name.clone(), Seen::Value(value));
         } else {
+            self.numbers.insert(stage.name.clone(), look.number);
             self.seen.insert(stage.name.clone(), seen);
         }
         let (mut told, asked) = look.end();
@@ -175,8 +199,60 @@ impl Ahead<'_> {
         Ok(told)
     }
 
+    /// Whether a stage believes what the store has, as a run takes it.
+    fn cache(&self, stage: &crate::lang::Stage) -> CacheUse {
+        if self.refresh.contains(&stage.name) { CacheUse::Refresh } else { stage.policy().cache }
+    }
+
+    /// Follows what is made anew: it may come out as it was, and then what reads it is in the store.
+    fn renewed(&mut self, stage: &crate::lang::Stage, look: &mut Look, known: bool) {
+        let reads = references(&stage.expr).iter().any(|name| self.renewed.contains(name));
+        if reads && look.told.runs() {
+            look.told.bound |= Bound::AtMost;
+        }
+        if !known && look.told.runs() && (reads || look.cache != CacheUse::On) {
+            self.renewed.insert(stage.name.clone());
+        }
+    }
+
+    /// Takes in what a run does with a stage that is in the store whole; `false` where it takes row
+    /// after row all the same: a `for` does not wait until all that it reads is known to be as it was,
+    /// and rows without a call are made again then.
+    fn is_answered(
+        &mut self,
+        stage: &crate::lang::Stage,
+        receipt: &Receipt,
+        look: &mut Look,
+    ) -> Result<bool, CallError> {
+        let rows = table_rows(&self.store.get(&receipt.result)?).unwrap_or(1);
+        let at_once = references(&stage.expr).iter().all(|name| self.kept.contains(name));
+        match &stage.expr.kind {
+            ExprKind::For(_) if !at_once && rows <= STAGE_ROWS => return Ok(false),
+            ExprKind::For(_) if !at_once && look.is_plain => {
+                look.told.will_run = rows;
+                look.told.bound = Bound::AtMost;
+            }
+            _ => look.told.cached = rows,
+        }
+        if at_once {
+            self.kept.insert(stage.name.clone());
+        }
+        Ok(true)
+    }
+
+    /// How many rows a stage will have of which that is not known: last time's number is the best
+    /// guess, and without one there is a row at least.
+    fn guess(&self, stage: &crate::lang::Stage) -> (u64, Bound) {
+        let last = self.before.get(stage.name.as_str());
+        let last = last.and_then(|record| self.store.get(&record.result?).ok());
+        match last.and_then(|bytes| table_rows(&bytes)) {
+            Some(rows) => (rows, Bound::About),
+            None => (1, Bound::AtLeast),
+        }
+    }
+
     fn whole(&self, stage: &crate::lang::Stage) -> Result<Option<Receipt>, CallError> {
-        if stage.policy().cache != CacheUse::On
+        if self.cache(stage) != CacheUse::On
             || !references(&stage.expr).iter().all(|name| self.digests.contains_key(name))
         {
             return Ok(None);
@@ -189,49 +265,61 @@ impl Ahead<'_> {
 
     /// A stage that is not a `for`.
     async fn one(&self, stage: &crate::lang::Stage, look: &mut Look) -> Seen {
-        if let ExprKind::List(items) = &stage.expr.kind
-            && look.told.operator.is_none()
-        {
-            // A list such as `[base, student]` is known item by item.
-            let mut rows = Vec::new();
-            for item in items {
-                let item = evaluate(&self.caller(), item, Scope::default()).await.ok();
-                rows.push(item.and_then(|item| self.store.put(&item.encode()).ok()));
-            }
-            look.told.cached = rows.len() as u64;
-            return Seen::Rows(rows.into(), 0);
-        }
-        let caller = self.caller();
+        let caller = self.caller(look.cache);
         let value = evaluate(&caller, &stage.expr, Scope::default()).await;
+        let is_list = matches!(stage.ty, Type::List(_));
         look.heard(&caller, value.is_ok());
         match value {
             Ok(value) => {
                 let rows = match &value {
                     Value::Table(table) => table.rows.len() as u64,
-                    Value::List(items) if matches!(stage.ty, Type::List(_)) => items.len() as u64,
+                    Value::List(items) if is_list => items.len() as u64,
                     _ => 1,
                 };
                 let counter =
-                    if caller.ran() { &mut look.told.will_run } else { &mut look.told.cached };
+                    if caller.made() { &mut look.told.will_run } else { &mut look.told.cached };
                 *counter = rows;
                 Seen::Value(value)
             }
+            Err(Stop::Unknown) if !is_list => {
+                look.told.will_run = 1;
+                look.told.bound |= if caller.is_over() { Bound::AtMost } else { Bound::Exact };
+                Seen::Unknown
+            }
             Err(Stop::Unknown) => {
-                // Without an operator there is nothing to run, only something to put together.
-                look.told.will_run = u64::from(look.told.operator.is_some());
-                if caller.is_over() {
-                    look.told.exact = false;
-                    look.told.unseen = u64::from(look.told.operator.is_none());
+                // What puts rows together, such as `[base, student]`, is known row by row.
+                if look.told.operator.is_none()
+                    && let Ok(items) = self.items(&stage.expr, Scope::default(), look).await
+                {
+                    return self.together(&items, look);
                 }
+                let (rows, bound) = self.guess(stage);
+                look.told.will_run = rows;
+                look.told.bound = bound;
+                look.number = bound;
                 Seen::Unknown
             }
             Err(Stop::Failed(_)) => {
                 // The run will say why; here it only counts.
                 look.told.will_run = 1;
-                look.told.exact = false;
+                look.told.bound |= Bound::AtMost;
                 Seen::Unknown
             }
         }
+    }
+
+    /// A stage that puts rows together without any call.
+    fn together(&self, items: &Items, look: &mut Look) -> Seen {
+        look.told.will_run = items.len();
+        if items.unseen > 0 {
+            look.told.unseen = items.unseen;
+            look.told.bound |= Bound::AtLeast;
+        }
+        if items.len() > STAGE_ROWS {
+            return Seen::Rows(Arc::new([]), items.len() + items.unseen);
+        }
+        let row = |at| self.store.put(&items.get(at, &self.store)?.encode()).ok();
+        Seen::Rows((0..items.len()).map(row).collect(), items.unseen)
     }
 
     /// Whether no more rows may be looked at, of this stage or at all.
@@ -254,7 +342,30 @@ impl Ahead<'_> {
         let version = |operator: &str| self.operators.version(operator);
         let upstream = |name: &str| self.digests.get(name).copied();
         let now = parts(stage, &version, &path, &upstream);
-        compare(&record.parts, &now, &|was, now| difference(&*self.store, was, now))
+        let mut reasons =
+            compare(&record.parts, &now, &|was, now| difference(&*self.store, was, now));
+        let asked = if self.refresh.contains(&stage.name) {
+            Some(Reason::Refresh)
+        } else {
+            match stage.policy().cache {
+                CacheUse::On => None,
+                CacheUse::Off => Some(Reason::Policy { cache: "off".to_string() }),
+                CacheUse::Refresh => Some(Reason::Policy { cache: "refresh".to_string() }),
+            }
+        };
+        if asked.is_none()
+            && reasons == [Reason::Unfinished]
+            && matches!(self.whole(stage), Ok(Some(_)))
+        {
+            let stages = references(&stage.expr);
+            let stages = stages.into_iter().filter(|name| !self.kept.contains(name)).collect();
+            return vec![Reason::Remade { stages }];
+        }
+        if let Some(asked) = asked {
+            reasons.retain(|reason| *reason != Reason::Unfinished);
+            reasons.insert(0, asked);
+        }
+        reasons
     }
 }
 

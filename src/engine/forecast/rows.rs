@@ -2,33 +2,35 @@
 
 use futures::future::BoxFuture;
 
-use crate::lang::{self, BinaryOp, Expr, ExprKind, For, Stage, Type};
+use crate::lang::{self, BinaryOp, Expr, ExprKind, For, OnError, Stage, Type};
 use crate::store::{Digest, Objects};
 
-use super::super::evaluate::{Rows, Scope, evaluate, flatten};
-use super::super::job::table_rows;
+use super::super::evaluate::{Rows, Scope, Stop, evaluate, flatten};
+use super::bound::Bound;
 use super::items::Items;
 use super::look::Look;
 use super::{Ahead, STAGE_ROWS, Seen};
 
 /// The number of rows is not known.
-struct HowMany;
+pub(super) struct HowMany;
 
 impl Ahead<'_> {
     pub(super) async fn rows(&self, stage: &Stage, each: &For, look: &mut Look) -> Seen {
         let mut out = Vec::new();
         let known = self.fan_out(each, 0, Scope::default(), look, &mut out).await;
         if known.is_err() {
-            // How many rows there will be is not known; last time's number is the best guess.
-            let last = self.before.get(stage.name.as_str());
-            let last = last.and_then(|record| self.store.get(&record.result?).ok());
-            let rows = last.and_then(|bytes| table_rows(&bytes)).unwrap_or(1);
             *look = Look::new(stage, self);
+            let (rows, bound) = self.guess(stage);
             look.unknown(rows);
-            look.told.exact = false;
+            look.told.bound = bound;
+            look.number = bound;
             return Seen::Unknown;
         }
-        Seen::Rows(out.into(), look.told.unseen)
+        if stage.policy().on_error != OnError::Fail && out.iter().any(Option::is_none) {
+            // Those that fail are put aside.
+            look.number |= Bound::AtMost;
+        }
+        Seen::Rows(out.into(), look.beyond)
     }
 
     /// Every combination of the generators from `level` on.
@@ -61,8 +63,12 @@ impl Ahead<'_> {
                             None => self.combinations(each, level + 1, look).await?,
                         };
                         inner = Some(rows);
-                        // A condition may still leave it out, and a body may give none or many.
-                        look.told.exact &= each.condition.is_none() && !may_vary(&each.body);
+                        if each.condition.is_some() {
+                            // It may still leave it out.
+                            look.told.bound |= Bound::AtMost;
+                            look.number |= Bound::AtMost;
+                        }
+                        look.number |= rows_of(&each.body);
                         look.unknown(rows);
                         out.resize(out.len() + usize::try_from(rows).unwrap_or(0), None);
                     }
@@ -71,8 +77,9 @@ impl Ahead<'_> {
             }
             let left = items.len() - index + items.unseen;
             if left > 0 {
-                let rows = self.combinations(each, level + 1, look).await.unwrap_or(1);
-                look.unseen(left.saturating_mul(rows));
+                let rows = self.combinations(each, level + 1, look).await;
+                let certain = rows.is_ok() && each.condition.is_none();
+                look.unseen(left.saturating_mul(rows.unwrap_or(1)), certain);
             }
             Ok(())
         })
@@ -96,26 +103,35 @@ impl Ahead<'_> {
     /// A row whose inputs are known.
     async fn row(&self, each: &For, scope: Scope, look: &mut Look, out: &mut Vec<Option<Digest>>) {
         self.spend(look);
-        let caller = self.caller();
-        if let Some(condition) = &each.condition
-            && let Ok(holds) = evaluate(&caller, condition, scope.clone()).await
-            && holds.as_bool() != Some(true)
-        {
-            return;
+        let caller = self.caller(look.cache);
+        if let Some(condition) = &each.condition {
+            match evaluate(&caller, condition, scope.clone()).await {
+                Ok(holds) if holds.as_bool() != Some(true) => return,
+                Ok(_) => {}
+                Err(_) => {
+                    look.told.bound |= Bound::AtMost;
+                    look.number |= Bound::AtMost;
+                }
+            }
         }
         let value = evaluate(&caller, &each.body, scope).await;
         look.heard(&caller, value.is_ok());
         match value {
             Ok(value) => {
                 let counter =
-                    if caller.ran() { &mut look.told.will_run } else { &mut look.told.cached };
+                    if caller.made() { &mut look.told.will_run } else { &mut look.told.cached };
                 *counter += 1;
                 let mut rows = Vec::new();
                 flatten(value, &each.body, &mut rows);
                 out.extend(rows.iter().map(|row| self.store.put(&row.encode()).ok()));
             }
-            Err(_) => {
-                look.told.exact &= !caller.is_over();
+            Err(stop) => {
+                if caller.is_over() || matches!(stop, Stop::Failed(_)) {
+                    // The run will say why it fails; here it only counts.
+                    look.told.bound |= Bound::AtMost;
+                    look.number |= Bound::AtMost;
+                }
+                look.number |= rows_of(&each.body);
                 look.told.will_run += 1;
                 out.push(None);
             }
@@ -123,7 +139,7 @@ impl Ahead<'_> {
     }
 
     /// The rows that a generator goes over, each known or not.
-    fn items<'a>(
+    pub(super) fn items<'a>(
         &'a self,
         expr: &'a Expr,
         scope: Scope,
@@ -132,11 +148,17 @@ impl Ahead<'_> {
         Box::pin(async move {
             match &expr.kind {
                 ExprKind::Stage(name) => match self.seen.get(name) {
-                    Some(Seen::Rows(rows, unseen)) => Ok(Items::of_rows(rows.clone(), *unseen)),
+                    Some(Seen::Rows(rows, unseen)) => {
+                        let number = self.numbers.get(name).copied().unwrap_or(Bound::Exact);
+                        look.told.bound |= number;
+                        look.number |= number;
+                        Ok(Items::of_rows(rows.clone(), *unseen))
+                    }
                     Some(Seen::Value(value)) => known(value.clone()),
                     _ => Err(HowMany),
                 },
                 ExprKind::Filter(of, test) => {
+                    let test = &scope.close(test);
                     let items = self.items(of, scope, look).await?;
                     let looked = items.len().min(STAGE_ROWS);
                     let unseen = items.len() - looked + items.unseen;
@@ -150,7 +172,8 @@ impl Ahead<'_> {
                                 }
                             }
                             None => {
-                                look.told.exact = false;
+                                look.told.bound |= Bound::AtMost;
+                                look.number |= Bound::AtMost;
                                 kept.push(None);
                             }
                         }
@@ -164,13 +187,13 @@ impl Ahead<'_> {
                 ExprKind::List(items) => {
                     let mut out = Vec::new();
                     for item in items {
-                        let caller = self.caller();
+                        let caller = self.caller(look.cache);
                         out.push(evaluate(&caller, item, scope.clone()).await.ok());
                     }
                     Ok(Items::of_values(out, 0))
                 }
                 _ => {
-                    let caller = self.caller();
+                    let caller = self.caller(look.cache);
                     let value = evaluate(&caller, expr, scope).await.map_err(|_| HowMany)?;
                     known(value)
                 }
@@ -186,7 +209,11 @@ fn known(value: lang::Value) -> Result<Items, HowMany> {
     }
 }
 
-/// Whether a body may give another number of rows than one.
-fn may_vary(body: &Expr) -> bool {
-    matches!(body.ty, Type::Optional(_) | Type::List(_))
+/// What is known of the number of rows that a body gives, where one is counted for it.
+fn rows_of(body: &Expr) -> Bound {
+    match body.ty {
+        Type::Optional(_) => Bound::AtMost,
+        Type::List(_) => Bound::AtLeast,
+        _ => Bound::Exact,
+    }
 }

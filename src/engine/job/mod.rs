@@ -138,6 +138,7 @@ impl Job {
             policy: self.policy.clone(),
             budget: self.budget.clone(),
             ran: AtomicBool::new(false),
+            answered: AtomicBool::new(false),
             gave_up: Default::default(),
         }
     }
@@ -197,7 +198,7 @@ impl Job {
                 let (digest, rows) = keep_value(&*self.shared.store, value, is_table)?;
                 let line = self.board();
                 line.total.store(rows, Ordering::Relaxed);
-                let ran = caller.ran.load(Ordering::Relaxed);
+                let ran = caller.made();
                 let counter = if ran { &line.ran } else { &line.cached };
                 counter.store(rows, Ordering::Relaxed);
                 if ran {
@@ -411,7 +412,7 @@ impl Job {
             Ok(Some(rows)) => {
                 self.output.add(&row.place, &rows);
                 self.dropped(&row.place, &rows, &caller);
-                if caller.ran.load(Ordering::Relaxed) {
+                if caller.made() {
                     self.board().ran.fetch_add(1, Ordering::Relaxed);
                     self.shared.log.write(&Event::Row {
                         stage: self.stage().name.clone(),
