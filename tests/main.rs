@@ -39,6 +39,7 @@ mod outputs;
 mod outside;
 mod quickstart;
 mod reasons;
+mod ranges;
 mod recording;
 mod rooms;
 mod rows;

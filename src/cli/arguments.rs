@@ -173,8 +173,8 @@ pub(super) struct Run {
     #[command(flatten)]
     pub(super) pipeline: Pipeline,
 
-    /// Threads that compute; never changes a result [default: one a core]
-    #[arg(short = 'j', long, value_name = "N")]
+    /// Threads that compute, 1024 at most; never changes a result [default: one a core]
+    #[arg(short = 'j', long, value_name = "N", value_parser = threads)]
     pub(super) threads: Option<usize>,
 
     /// Make only this stage and what it needs; may be repeated
@@ -201,6 +201,16 @@ pub(super) struct Run {
     /// Show no progress
     #[arg(short, long)]
     pub(super) quiet: bool,
+}
+
+/// A number of threads. More than the most would not be faster, and no machine starts any number.
+fn threads(text: &str) -> Result<usize, String> {
+    const MOST: usize = 1024;
+    let threads = text.parse().map_err(|err: std::num::ParseIntError| err.to_string())?;
+    if threads > MOST {
+        return Err(format!("{MOST} threads are the most; one a core is the default"));
+    }
+    Ok(threads)
 }
 
 /// `claw check`.

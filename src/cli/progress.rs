@@ -111,10 +111,13 @@ fn message(count: &Count, elapsed: Option<Duration>) -> String {
         State::Cached => format!("{} rows, all cached", print::number(count.total)),
         State::Running | State::Done | State::Failed => {
             let mut parts = Vec::new();
-            if count.state == State::Running && done < count.total {
-                parts.push(format!("{}/{}", print::number(done), print::number(count.total)));
-            } else {
-                parts.push(format!("{} rows", print::number(done)));
+            // How many rows were started says nothing of how many there are.
+            let extent = count.extent.map(|extent| extent.max(done + count.failed));
+            match extent.filter(|extent| count.state == State::Running && done < *extent) {
+                Some(extent) => {
+                    parts.push(format!("{}/{} rows", print::number(done), print::number(extent)));
+                }
+                None => parts.push(format!("{} rows", print::number(done))),
             }
             if count.cached > 0 {
                 parts.push(format!("{} cached", print::number(count.cached)));
@@ -131,8 +134,9 @@ fn message(count: &Count, elapsed: Option<Duration>) -> String {
             {
                 let rate = count.ran as f64 / elapsed.as_secs_f64().max(0.001);
                 parts.push(format!("{rate:.0}/s"));
-                let left = count.total.saturating_sub(done + count.failed);
-                if left > 0 {
+                if let Some(left) = extent.map(|extent| extent - done - count.failed)
+                    && left > 0
+                {
                     let ms = (left as f64 / rate.max(0.001) * 1000.0) as u64;
                     parts.push(format!("{} left", print::duration(ms)));
                 }
@@ -145,5 +149,27 @@ fn message(count: &Count, elapsed: Option<Duration>) -> String {
             }
             parts.join(", ")
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn count(state: State, total: u64, extent: Option<u64>, ran: u64) -> Count {
+        let (stage, note) = ("rows".to_string(), String::new());
+        let (cached, failed, outside, dropped) = (0, 0, 0, 0);
+        Count { stage, state, total, extent, cached, ran, failed, outside, dropped, note }
+    }
+
+    #[test]
+    fn rows_are_counted_towards_those_that_there_can_be() {
+        let told = |count: &Count| message(count, Some(Duration::from_secs(2)));
+        let running = |total, extent, ran| told(&count(State::Running, total, extent, ran));
+        assert_eq!(running(64, Some(200), 20), "20/200 rows, 10/s, 18.0 s left");
+        assert_eq!(running(64, None, 20), "20 rows, 10/s");
+        // It can never be past its end.
+        assert_eq!(running(12, Some(5), 12), "12 rows, 6/s");
+        assert_eq!(told(&count(State::Done, 20, Some(20), 20)), "20 rows");
     }
 }

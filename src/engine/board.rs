@@ -28,6 +28,8 @@ pub struct Line {
     pub stage: String,
     /// Rows known to come so far.
     pub total: AtomicU64,
+    /// Rows that there can be at most, as far as that is known; [`UNKNOWN`] where it is not.
+    extent: AtomicU64,
     /// Rows answered from the store.
     pub cached: AtomicU64,
     /// Rows made in this run.
@@ -50,6 +52,9 @@ pub struct Count {
     pub state: State,
     /// Rows known to come so far.
     pub total: u64,
+    /// Rows that there can be at most, as far as that is known.
+    #[serde(skip)]
+    pub extent: Option<u64>,
     /// Rows answered from the store.
     pub cached: u64,
     /// Rows made in this run.
@@ -77,6 +82,7 @@ impl Board {
         let line = |stage| Line {
             stage,
             total: AtomicU64::new(0),
+            extent: AtomicU64::new(UNKNOWN),
             cached: AtomicU64::new(0),
             ran: AtomicU64::new(0),
             failed: AtomicU64::new(0),
@@ -93,7 +99,26 @@ impl Board {
     }
 }
 
+/// An extent that is not known.
+const UNKNOWN: u64 = u64::MAX;
+
 impl Line {
+    /// Rows that there can be at most, as far as that is known.
+    pub fn extent(&self) -> Option<u64> {
+        Some(self.extent.load(Ordering::Relaxed)).filter(|extent| *extent != UNKNOWN)
+    }
+
+    /// Says how many rows there can be at most, where that is known.
+    pub fn reaches(&self, extent: Option<u64>) {
+        self.extent.store(extent.unwrap_or(UNKNOWN), Ordering::Relaxed);
+    }
+
+    /// Says that so many rows fewer can come: a condition left them out.
+    pub fn leaves_out(&self, rows: u64) {
+        let less = |extent| (extent != UNKNOWN).then_some(u64::saturating_sub(extent, rows));
+        let _ = self.extent.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
+    }
+
     /// Moves the stage to another state.
     pub fn set(&self, state: State) {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).0 = state;
@@ -111,6 +136,7 @@ impl Line {
             stage: self.stage.clone(),
             state,
             total: self.total.load(Ordering::Relaxed),
+            extent: self.extent(),
             cached: self.cached.load(Ordering::Relaxed),
             ran: self.ran.load(Ordering::Relaxed),
             failed: self.failed.load(Ordering::Relaxed),

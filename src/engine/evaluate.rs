@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use futures::future::BoxFuture;
 
-use crate::lang::{self, BinaryOp, Call, Expr, ExprKind, For, Function, Table, Value};
+use crate::lang::{self, BinaryOp, Call, Expr, ExprKind, For, Function, IntRange, Table, Value};
 use crate::store::Digest;
 
 use super::attempts::attempts;
@@ -48,6 +48,15 @@ pub trait Caller: Send + Sync {
     /// # Errors
     /// When it cannot be read.
     fn row(&self, digest: &Digest) -> Result<Value, Stop>;
+
+    /// Hears that an expression is about to hold so many items of a range at once.
+    ///
+    /// # Errors
+    /// When that is more than it wants to wait for.
+    fn hold(&self, items: u64) -> Result<(), Stop> {
+        let _ = items;
+        Ok(())
+    }
 
     /// Hears that a `try` gave nothing after so many attempts, and what was last wrong.
     fn gave_up(&self, attempts: u32, why: &str) {
@@ -119,7 +128,12 @@ pub enum Rows {
     Table(Arc<Table>),
     /// Values at hand.
     List(Vec<Value>),
+    /// Whole numbers, each made when it is asked for.
+    Range(IntRange),
 }
+
+/// The most items that a `for` goes over in one generator: their numbers are kept in four bytes.
+const MAX_FANNED: u64 = u32::MAX as u64;
 
 impl Rows {
     /// The rows of a table or list.
@@ -139,6 +153,7 @@ impl Rows {
         match self {
             Rows::Table(table) => table.rows.len(),
             Rows::List(items) => items.len(),
+            Rows::Range(range) => range.len() as usize,
         }
     }
 
@@ -155,6 +170,10 @@ impl Rows {
         match self {
             Rows::Table(table) => caller.row(&table.rows[index]),
             Rows::List(items) => Ok(items[index].clone()),
+            Rows::Range(range) => {
+                let item = range.get(index as u64).map(Value::Int);
+                item.ok_or_else(|| failed(&format!("there is no item {index} in the range")))
+            }
         }
     }
 }
@@ -255,7 +274,9 @@ async fn unshaped(caller: &dyn Caller, expr: &Expr, scope: Scope) -> Result<Valu
         ExprKind::Range { from, to, inclusive } => {
             let from = evaluate(caller, from, scope.clone()).await?;
             let to = evaluate(caller, to, scope).await?;
-            range(&from, &to, *inclusive)
+            let range = pure(IntRange::of(&from, &to, *inclusive))?;
+            caller.hold(range.len())?;
+            Ok(Value::List(pure(range.items())?))
         }
         ExprKind::Filter(rows, test) => {
             let test = scope.close(test);
@@ -347,14 +368,6 @@ fn short_circuit(op: BinaryOp, left: &Value) -> Option<Value> {
     }
 }
 
-fn range(from: &Value, to: &Value, inclusive: bool) -> Result<Value, Stop> {
-    let (Some(from), Some(to)) = (from.as_int(), to.as_int()) else {
-        return Err(failed("both ends of a range must be whole numbers"));
-    };
-    let to = if inclusive { to } else { to.saturating_sub(1) };
-    Ok(Value::List((from..=to).map(Value::Int).collect()))
-}
-
 /// The rows of `rows` for which `test` holds.
 ///
 /// # Errors
@@ -384,6 +397,35 @@ pub fn filter(caller: &dyn Caller, rows: Value, test: &Function) -> Result<Value
     }
 }
 
+/// The most combinations that a `for` within an expression goes over: all are there at once.
+const MAX_COMBINATIONS: usize = 10_000_000;
+
+/// The rows that a generator goes over; of a range only its ends are evaluated.
+///
+/// # Errors
+/// When they cannot be evaluated, or there are more than a `for` can go over.
+pub(super) async fn rows_of(caller: &dyn Caller, expr: &Expr, scope: Scope) -> Result<Rows, Stop> {
+    let ExprKind::Range { from, to, inclusive } = &expr.kind else {
+        return Rows::of(evaluate(caller, expr, scope).await?);
+    };
+    let from = evaluate(caller, from, scope.clone()).await?;
+    let to = evaluate(caller, to, scope).await?;
+    Ok(Rows::Range(fanned(&from, &to, *inclusive)?))
+}
+
+/// The range between two ends, where a `for` can go over it.
+pub(super) fn fanned(from: &Value, to: &Value, inclusive: bool) -> Result<IntRange, CallError> {
+    let bad = |err: lang::EvalError| CallError::row(err.to_string());
+    let range = IntRange::of(from, to, inclusive).map_err(bad)?;
+    if range.len() > MAX_FANNED {
+        return Err(CallError::row(format!(
+            "the range has {} items, and a `for` goes over {MAX_FANNED} at most",
+            range.len()
+        )));
+    }
+    Ok(range)
+}
+
 /// The scopes of every combination of the generators from `level` on, in order.
 fn fan_out<'a>(
     caller: &'a dyn Caller,
@@ -402,8 +444,14 @@ fn fan_out<'a>(
             out.push(scope);
             return Ok(());
         };
-        let rows = Rows::of(evaluate(caller, rows, scope.clone()).await?)?;
+        let rows = rows_of(caller, rows, scope.clone()).await?;
         for index in 0..rows.len() {
+            if out.len() >= MAX_COMBINATIONS {
+                return Err(failed(
+                    "a `for` within an expression goes over more than ten million combinations; a \
+                     stage of its own can go over more",
+                ));
+            }
             let inner = scope.with(name, rows.get(index, caller)?);
             fan_out(caller, each, level + 1, inner, out).await?;
         }

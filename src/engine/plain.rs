@@ -18,7 +18,7 @@ use crate::store::{Digest, Objects};
 
 use super::board::State;
 use super::call::RowCaller;
-use super::evaluate::{Rows, Scope, evaluate, flatten};
+use super::evaluate::{Rows, Scope, fanned, flatten, rows_of};
 use super::job::{Job, Starting, failure, passes};
 use super::log::Event;
 use super::operator::{CallError, read_value};
@@ -26,6 +26,10 @@ use super::output::Place;
 
 /// Rows of a batch.
 const BATCH: usize = 512;
+
+/// Combinations that are gone through before what they gave is kept: one row of a batch may meet
+/// millions of others in the generators that come after.
+const AT_ONCE: u64 = 8192;
 
 /// A `for` whose rows are plain.
 #[derive(Clone)]
@@ -73,7 +77,16 @@ enum Batch {
     Values(usize, Vec<Value>),
 }
 
-/// What a batch gave.
+/// What a batch gave, kept as it comes.
+struct Batched<'j> {
+    job: &'j Job,
+    began: Instant,
+    made: Made,
+    /// Why no more of it is made.
+    ended: Option<CallError>,
+}
+
+/// Rows that are made and not kept yet.
 #[derive(Default)]
 struct Made {
     places: Vec<Place>,
@@ -116,9 +129,9 @@ impl Job {
         tests: &[Function],
         batch: Batch,
     ) -> Result<Vec<Odd>, CallError> {
-        let began = Instant::now();
         let tests: Vec<&Function> = tests.iter().collect();
-        let mut made = Made::default();
+        let mut made =
+            Batched { job: self, began: Instant::now(), made: Made::default(), ended: None };
         let mut odd = Vec::new();
         match batch {
             Batch::Stored(rows) => {
@@ -143,27 +156,11 @@ impl Job {
                 }
             }
         }
-        let digests = self.shared.store.put_all(made.rows)?;
-        let ran = made.taken - made.failed.len() as u64;
-        let line = self.board();
-        line.total.fetch_add(made.taken, Ordering::Relaxed);
-        line.ran.fetch_add(ran, Ordering::Relaxed);
-        self.started.fetch_add(made.seen, Ordering::Relaxed);
-        for (place, err, input) in &made.failed {
-            self.row_failed(place, err, *input);
+        made.keep()?;
+        match made.ended {
+            Some(err) => Err(err),
+            None => Ok(odd),
         }
-        if ran > 0 {
-            let first = made.places.first();
-            self.shared.log.write(&Event::Rows {
-                stage: self.stage().name.clone(),
-                place: first.map_or_else(Vec::new, |first| first.to_vec()),
-                ran,
-                rows: digests.len() as u64,
-                took_ms: began.elapsed().as_millis() as u64,
-            });
-            self.output.add_all(made.places.into_iter().zip(digests));
-        }
-        Ok(odd)
     }
 }
 
@@ -203,8 +200,7 @@ impl Work<'_> {
             }
             return if reader.failed() { Err(CallError::Cancelled) } else { Ok(()) };
         }
-        let rows = evaluate(&self.caller, &plain.rows, Scope::default()).await;
-        let rows = Rows::of(rows.map_err(failure)?).map_err(failure)?;
+        let rows = rows_of(&self.caller, &plain.rows, Scope::default()).await.map_err(failure)?;
         let none = Arc::new(Vec::new());
         let mut next = 0;
         while next < rows.len() && !job.is_over() {
@@ -216,6 +212,10 @@ impl Work<'_> {
             let batch = match &rows {
                 Rows::Table(table) => stored(table),
                 Rows::List(items) => Batch::Values(next, items[next..end].to_vec()),
+                Rows::Range(range) => {
+                    let numbers = (next..end).filter_map(|at| range.get(at as u64));
+                    Batch::Values(next, numbers.map(Value::Int).collect())
+                }
             };
             self.start(plain, &none, batch).await?;
             next = end;
@@ -266,7 +266,46 @@ impl Work<'_> {
     }
 }
 
-impl Made {
+impl Batched<'_> {
+    /// Keeps what was made so far, and counts it.
+    fn keep(&mut self) -> Result<(), CallError> {
+        let (job, made) = (self.job, std::mem::take(&mut self.made));
+        let digests = job.shared.store.put_all(made.rows)?;
+        let ran = made.taken - made.failed.len() as u64;
+        let line = job.board();
+        line.total.fetch_add(made.taken, Ordering::Relaxed);
+        line.ran.fetch_add(ran, Ordering::Relaxed);
+        line.leaves_out(made.seen.saturating_sub(made.taken));
+        job.started.fetch_add(made.seen, Ordering::Relaxed);
+        for (place, err, input) in &made.failed {
+            job.row_failed(place, err, *input);
+        }
+        if ran > 0 {
+            let first = made.places.first();
+            job.shared.log.write(&Event::Rows {
+                stage: job.stage().name.clone(),
+                place: first.map_or_else(Vec::new, |first| first.to_vec()),
+                ran,
+                rows: digests.len() as u64,
+                took_ms: self.began.elapsed().as_millis() as u64,
+            });
+            job.output.add_all(made.places.into_iter().zip(digests));
+            self.began = Instant::now();
+        }
+        Ok(())
+    }
+
+    /// Whether to go on; now and then what was made is kept.
+    fn goes_on(&mut self) -> bool {
+        if self.ended.is_none() && self.made.seen >= AT_ONCE {
+            self.ended = self.keep().err();
+            if self.ended.is_none() && self.job.is_over() {
+                self.ended = Some(CallError::Cancelled);
+            }
+        }
+        self.ended.is_none()
+    }
+
     /// Adds the rows that one input gives.
     fn row(&mut self, plain: &Plain, place: Place, value: Value, input: Option<Digest>) {
         let mut scope = lang::Scope::new();
@@ -286,18 +325,50 @@ impl Made {
         let Some((name, rows)) = each.generators.get(level) else {
             return self.body(each, place, scope, input);
         };
+        // Of a range only the ends are evaluated.
+        if let ExprKind::Range { from, to, inclusive } = &rows.kind {
+            let ends = lang::evaluate(from, scope)
+                .and_then(|from| Ok((from, lang::evaluate(to, scope)?)))
+                .map_err(|err| CallError::row(err.to_string()))
+                .and_then(|(from, to)| fanned(&from, &to, *inclusive));
+            return match ends {
+                Ok(range) => {
+                    let numbers = (0..range.len()).map_while(|at| range.get(at)).map(Value::Int);
+                    self.each(each, level, name, numbers, &place, scope, input);
+                }
+                Err(err) => self.fail(place, &err.to_string(), input),
+            };
+        }
         match lang::evaluate(rows, scope) {
             Ok(Value::List(items)) => {
-                for (number, item) in items.into_iter().enumerate() {
-                    let mut place = place.clone();
-                    place.push(number as u32);
-                    scope.push(name, item);
-                    self.inner(each, level + 1, place, scope, input);
-                    scope.pop();
-                }
+                self.each(each, level, name, items.into_iter(), &place, scope, input);
             }
             Ok(_) => self.fail(place, "`for` needs a table or a list", input),
             Err(err) => self.fail(place, &err.to_string(), input),
+        }
+    }
+
+    /// Goes over the items of the generator at `level`.
+    #[allow(clippy::too_many_arguments, reason = "it is the inside of a loop")]
+    fn each(
+        &mut self,
+        each: &For,
+        level: usize,
+        name: &str,
+        items: impl Iterator<Item = Value>,
+        place: &Place,
+        scope: &mut lang::Scope<'_>,
+        input: Option<Digest>,
+    ) {
+        for (number, item) in items.enumerate() {
+            if !self.goes_on() {
+                return;
+            }
+            let mut place = place.clone();
+            place.push(number as u32);
+            scope.push(name, item);
+            self.inner(each, level + 1, place, scope, input);
+            scope.pop();
         }
     }
 
@@ -308,7 +379,7 @@ impl Made {
         scope: &mut lang::Scope<'_>,
         input: Option<Digest>,
     ) {
-        self.seen += 1;
+        self.made.seen += 1;
         let holds = |condition, scope: &mut lang::Scope<'_>| -> Result<bool, EvalError> {
             Ok(lang::evaluate(condition, scope)?.as_bool() == Some(true))
         };
@@ -319,14 +390,14 @@ impl Made {
         }
         match lang::evaluate(&each.body, scope) {
             Ok(value) => {
-                self.taken += 1;
+                self.made.taken += 1;
                 let mut rows = Vec::new();
                 flatten(value, &each.body, &mut rows);
                 for (number, row) in rows.iter().enumerate() {
                     let mut place = place.clone();
                     place.push(number as u32);
-                    self.places.push(place);
-                    self.rows.push(row.encode());
+                    self.made.places.push(place);
+                    self.made.rows.push(row.encode());
                 }
             }
             Err(err) => self.fail(place, &err.to_string(), input),
@@ -334,7 +405,7 @@ impl Made {
     }
 
     fn fail(&mut self, place: Place, why: &str, input: Option<Digest>) {
-        self.taken += 1;
-        self.failed.push((place, CallError::row(why), input));
+        self.made.taken += 1;
+        self.made.failed.push((place, CallError::row(why), input));
     }
 }

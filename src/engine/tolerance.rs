@@ -7,7 +7,7 @@
 
 use std::collections::HashMap;
 
-use crate::lang::{BinaryOp, Expr, ExprKind, For, OnError, Type, Value};
+use crate::lang::{self, BinaryOp, Expr, ExprKind, For, IntRange, OnError, Type, Value};
 use crate::plan::Plan;
 use crate::store::Objects;
 
@@ -46,9 +46,42 @@ impl<'a> Extent<'a> {
 
     /// The most combinations that a `for` goes through.
     pub(super) fn of_for(&mut self, each: &For) -> Option<u64> {
-        let mut most: u64 = 1;
-        for (_, rows) in &each.generators {
-            most = most.checked_mul(self.of(rows)?)?;
+        let mut steps = STEPS;
+        self.of_generators(&each.generators, &mut lang::Scope::new(), &mut steps)
+    }
+
+    /// The same for the generators that are left: a product, and where one of them depends on those
+    /// before it, such as `for i in 1..=3, j in 1..=i`, a sum over their items.
+    fn of_generators(
+        &mut self,
+        generators: &[(String, Expr)],
+        scope: &mut lang::Scope<'_>,
+        steps: &mut u64,
+    ) -> Option<u64> {
+        let Some(((name, rows), inner)) = generators.split_first() else {
+            return Some(1);
+        };
+        let product = |mut most: u64, extent: &mut Extent<'_>| {
+            for (_, rows) in inner {
+                most = most.checked_mul(extent.of(rows)?)?;
+            }
+            Some(most)
+        };
+        let here = match self.of(rows) {
+            Some(most) => most,
+            None => items(rows, scope)?.0,
+        };
+        if let Some(most) = product(here, self) {
+            return Some(most);
+        }
+        let (len, get) = items(rows, scope)?;
+        let mut most: u64 = 0;
+        for index in 0..len {
+            *steps = steps.checked_sub(1)?;
+            scope.push(name, get(index)?);
+            let of_inner = self.of_generators(inner, scope, steps);
+            scope.pop();
+            most = most.checked_add(of_inner?)?;
         }
         Some(most)
     }
@@ -60,9 +93,7 @@ impl<'a> Extent<'a> {
             ExprKind::Const(Value::List(items)) => Some(items.len() as u64),
             ExprKind::List(items) => Some(items.len() as u64),
             ExprKind::Range { from, to, inclusive } => {
-                let (from, to) = (constant(from)?.as_int()?, constant(to)?.as_int()?);
-                let length = to.checked_sub(from)?.checked_add(i64::from(*inclusive))?;
-                Some(u64::try_from(length).unwrap_or(0))
+                Some(IntRange::of(constant(from)?, constant(to)?, *inclusive).ok()?.len())
             }
             ExprKind::Filter(of, _) => self.of(of),
             ExprKind::Binary(BinaryOp::Add, left, right) => {
@@ -96,6 +127,28 @@ impl<'a> Extent<'a> {
         let most = self.of(&stage.expr);
         self.stages.insert(name.to_string(), most);
         most
+    }
+}
+
+/// Items of outer generators that are gone through to count the inner ones.
+const STEPS: u64 = 2_000;
+
+/// What gives an item by its number.
+type Get = Box<dyn Fn(u64) -> Option<Value>>;
+
+/// How many items a generator has that only needs what is in `scope`, and each of them.
+fn items(rows: &Expr, scope: &mut lang::Scope<'_>) -> Option<(u64, Get)> {
+    if let ExprKind::Range { from, to, inclusive } = &rows.kind {
+        let from = lang::evaluate(from, scope).ok()?;
+        let range = IntRange::of(&from, &lang::evaluate(to, scope).ok()?, *inclusive).ok()?;
+        return Some((range.len(), Box::new(move |at| range.get(at).map(Value::Int))));
+    }
+    match lang::evaluate(rows, scope).ok()? {
+        Value::List(items) => {
+            let len = items.len() as u64;
+            Some((len, Box::new(move |at| items.get(usize::try_from(at).ok()?).cloned())))
+        }
+        _ => None,
     }
 }
 

@@ -10,13 +10,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::program::{BinaryOp, Expr, ExprKind, Function, UnaryOp};
+use super::range::{IntRange, MAX_ITEMS};
 use super::source::Span;
 use super::template::Template;
 use super::types::Type;
 use super::value::{Table, Value};
-
-/// The longest list that an expression may make; larger tables belong to stages.
-const MAX_ITEMS: usize = 10_000_000;
 
 /// The longest text that an expression may make, in bytes.
 const MAX_TEXT: usize = 64 << 20;
@@ -147,7 +145,8 @@ fn kind(expr: &Expr, scope: &mut Scope<'_>) -> Result<Value, EvalError> {
             evaluate(branch, scope)?
         }
         ExprKind::Range { from, to, inclusive } => {
-            range(&evaluate(from, scope)?, &evaluate(to, scope)?, *inclusive)?
+            let (from, to) = (evaluate(from, scope)?, evaluate(to, scope)?);
+            Value::List(IntRange::of(&from, &to, *inclusive)?.items()?)
         }
         ExprKind::Filter(rows, test) => match evaluate(rows, scope)? {
             Value::List(items) => {
@@ -480,17 +479,6 @@ pub fn index(value: &Value, at: &Value) -> Result<Value, EvalError> {
     }
 }
 
-fn range(from: &Value, to: &Value, inclusive: bool) -> Result<Value, EvalError> {
-    let (Some(from), Some(to)) = (from.as_int(), to.as_int()) else {
-        return Err(failed("the ends of a range are whole numbers"));
-    };
-    let count = i128::from(to) - i128::from(from) + i128::from(inclusive);
-    if count > MAX_ITEMS as i128 {
-        return Err(failed(format!("the range has {count} items; ten million are the most")));
-    }
-    Ok(Value::List((0..count.max(0) as i64).map(|i| Value::Int(from + i)).collect()))
-}
-
 /// A value as text, as `"…{value}…"` shows it: text itself, numbers in the shortest form, nothing
 /// for null, names of files, JSON for the rest.
 pub fn text(value: &Value) -> String {
@@ -532,9 +520,6 @@ mod tests {
         let list = |items: &[i64]| Value::List(items.iter().copied().map(int).collect());
         assert_eq!(on(BinaryOp::Add, list(&[1]), list(&[2])), Ok(list(&[1, 2])));
         assert_eq!(on(BinaryOp::In, int(2), list(&[1, 2])), Ok(Value::Bool(true)));
-        assert_eq!(range(&int(1), &int(3), true), Ok(list(&[1, 2, 3])));
-        assert_eq!(range(&int(3), &int(1), false), Ok(list(&[])));
-        assert!(range(&int(i64::MIN), &int(i64::MAX), true).is_err());
     }
 
     #[test]

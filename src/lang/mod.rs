@@ -22,6 +22,7 @@ mod outline;
 mod index;
 mod policy;
 mod program;
+mod range;
 mod render;
 mod secrets;
 mod source;
@@ -56,6 +57,7 @@ pub use program::{
     Assert, BinaryOp, Call, Expr, ExprKind, For, Function, Given, Output, Param, Pipeline, Program,
     SourceKind, Stage, Test, Try, UnaryOp,
 };
+pub use range::IntRange;
 pub use render::render;
 pub use secrets::{SHORTEST, Secret, Secrets, each_secret, holds_secret, secret_name, secrets_in};
 pub use source::{FileId, MemorySources, SourceError, SourceMap, Sources, Span, package_root};

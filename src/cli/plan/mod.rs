@@ -79,11 +79,10 @@ fn changed_params(run: &RunRecord, plan: &Plan) -> Vec<String> {
 fn tell(stages: &[Forecast]) -> String {
     let running: Vec<&Forecast> = stages.iter().filter(|stage| stage.runs()).collect();
     if running.is_empty() {
-        let (rows, count) = (stages.iter().map(|stage| stage.cached).sum(), stages.len());
-        let rows = print::number(rows);
+        let (rows, count) = (print::number(sum(stages, |stage| stage.cached)), stages.len());
         return format!("Nothing to run: all {count} stages ({rows} rows) are in the store.\n");
     }
-    let unseen: u64 = stages.iter().map(|stage| stage.unseen).sum();
+    let unseen = sum(stages, |stage| stage.unseen);
     let mut heads = vec!["stage", "will run", "cached"];
     if unseen > 0 {
         heads.push("not looked at");
@@ -110,7 +109,7 @@ fn tell(stages: &[Forecast]) -> String {
     }
     let heads: Vec<String> = heads.into_iter().map(str::to_string).collect();
     let mut out = print::columns(&heads, &rows);
-    let total: u64 = running.iter().map(|stage| stage.will_run).sum();
+    let total = sum(stages, |stage| stage.will_run);
     let bound = running.iter().fold(Bound::Exact, |bound, stage| bound | stage.bound);
     let plural = if total == 1 { "row" } else { "rows" };
     out.push_str(&format!(
@@ -127,6 +126,11 @@ fn tell(stages: &[Forecast]) -> String {
         ));
     }
     out
+}
+
+/// The sum of a count over all stages; as much as there can be where it is more.
+fn sum(stages: &[Forecast], count: impl Fn(&Forecast) -> u64) -> u64 {
+    stages.iter().map(count).fold(0, u64::saturating_add)
 }
 
 /// A number with what is known of it: `5`, `at most 5`.

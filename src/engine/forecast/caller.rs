@@ -173,6 +173,14 @@ impl Caller for AheadCaller<'_> {
         })
     }
 
+    fn hold(&self, items: u64) -> Result<(), Stop> {
+        if items > STAGE_ROWS {
+            self.stop();
+            return Err(Stop::Unknown);
+        }
+        Ok(())
+    }
+
     fn row(&self, digest: &Digest) -> Result<Value, Stop> {
         self.step()?;
         Ok(read_value(&*self.ahead.store, digest)?)

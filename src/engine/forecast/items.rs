@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::lang::{Table, Value};
+use crate::lang::{IntRange, Table, Value};
 use crate::store::{Digest, Snapshot};
 
 use super::super::operator::read_value;
@@ -21,14 +21,16 @@ enum Part {
     Rows(Arc<[Option<Digest>]>),
     /// Values, of which some are not known.
     Values(Vec<Option<Value>>),
+    Range(IntRange),
 }
 
 impl Part {
-    fn len(&self) -> usize {
+    fn len(&self) -> u64 {
         match self {
-            Part::Table(table) => table.rows.len(),
-            Part::Rows(rows) => rows.len(),
-            Part::Values(values) => values.len(),
+            Part::Table(table) => table.rows.len() as u64,
+            Part::Rows(rows) => rows.len() as u64,
+            Part::Values(values) => values.len() as u64,
+            Part::Range(range) => range.len(),
         }
     }
 }
@@ -49,6 +51,11 @@ impl Items {
         Items { parts: vec![Part::Values(values)], unseen }
     }
 
+    /// The numbers of a range.
+    pub(super) fn of_range(range: IntRange) -> Items {
+        Items { parts: vec![Part::Range(range)], unseen: 0 }
+    }
+
     /// These and then those.
     pub(super) fn and(mut self, other: Items) -> Items {
         self.parts.extend(other.parts);
@@ -58,22 +65,24 @@ impl Items {
 
     /// How many there are beside those that were not looked at.
     pub(super) fn len(&self) -> u64 {
-        self.parts.iter().map(|part| part.len() as u64).sum()
+        self.parts.iter().map(Part::len).fold(0, u64::saturating_add)
     }
 
     /// The row number `index`, read from the store where it stands there; `None` when it is not
     /// known.
     pub(super) fn get(&self, index: u64, store: &Snapshot) -> Option<Value> {
-        let mut index = usize::try_from(index).ok()?;
+        let mut index = index;
         for part in &self.parts {
             if index >= part.len() {
                 index -= part.len();
                 continue;
             }
+            let at = usize::try_from(index).ok()?;
             return match part {
-                Part::Table(table) => read_value(store, &table.rows[index]).ok(),
-                Part::Rows(rows) => read_value(store, &rows[index]?).ok(),
-                Part::Values(values) => values[index].clone(),
+                Part::Table(table) => read_value(store, &table.rows[at]).ok(),
+                Part::Rows(rows) => read_value(store, &rows[at]?).ok(),
+                Part::Values(values) => values[at].clone(),
+                Part::Range(range) => range.get(index).map(Value::Int),
             };
         }
         None

@@ -24,14 +24,14 @@ use std::sync::{Arc, Mutex};
 
 use serde::Serialize;
 
-use crate::lang::{CacheUse, ExprKind, Table, Type, Value, references};
+use crate::lang::{CacheUse, Expr, ExprKind, Table, Type, Value, references};
 use crate::plan::{self, Plan, Reason, compare, parts, stage_key};
 use crate::store::{Digest, Objects, Receipt, Results, Snapshot};
 
 use super::call::Operators;
 use super::changes::difference;
 use super::estimate::{Estimate, History};
-use super::evaluate::{Scope, Stop, evaluate};
+use super::evaluate::{Scope, Stop, evaluate, fanned};
 use super::job::table_rows;
 use super::log::StageRecord;
 use super::operator::{CallError, read_value};
@@ -71,7 +71,7 @@ pub struct Forecast {
 impl Forecast {
     /// Whether anything would be made, as far as it was looked at.
     pub fn runs(&self) -> bool {
-        self.will_run + self.unseen > 0
+        self.will_run > 0 || self.unseen > 0
     }
 }
 
@@ -151,6 +151,7 @@ struct Ahead<'a> {
 impl Ahead<'_> {
     async fn stage(&mut self, stage: &crate::lang::Stage) -> Result<Forecast, CallError> {
         let mut look = Look::new(stage, self);
+        refuse_endless(stage)?;
         let whole = self.whole(stage)?;
         if let Some(receipt) = &whole
             && self.is_answered(stage, receipt, &mut look)?
@@ -316,7 +317,7 @@ impl Ahead<'_> {
             look.told.bound |= Bound::AtLeast;
         }
         if items.len() > STAGE_ROWS {
-            return Seen::Rows(Arc::new([]), items.len() + items.unseen);
+            return Seen::Rows(Arc::new([]), items.len().saturating_add(items.unseen));
         }
         let row = |at| self.store.put(&items.get(at, &self.store)?.encode()).ok();
         Seen::Rows((0..items.len()).map(row).collect(), items.unseen)
@@ -367,6 +368,26 @@ impl Ahead<'_> {
         }
         reasons
     }
+}
+
+/// Refuses a range that no run can go over or make whole, as far as it stands in the program.
+fn refuse_endless(stage: &crate::lang::Stage) -> Result<(), CallError> {
+    let refuse = |rows: &Expr, is_whole: bool| {
+        if let ExprKind::Range { from, to, inclusive } = &rows.kind
+            && let (ExprKind::Const(from), ExprKind::Const(to)) = (&from.kind, &to.kind)
+        {
+            let range = fanned(from, to, *inclusive)?;
+            if is_whole {
+                range.can_be_whole().map_err(|err| CallError::row(err.to_string()))?;
+            }
+        }
+        Ok(())
+    };
+    let refused = match &stage.expr.kind {
+        ExprKind::For(each) => each.generators.iter().try_for_each(|(_, rows)| refuse(rows, false)),
+        _ => refuse(&stage.expr, true),
+    };
+    refused.map_err(|err: CallError| CallError::row(format!("stage `{}`: {err}", stage.name)))
 }
 
 /// The first operator of a stage.

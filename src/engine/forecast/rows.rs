@@ -2,7 +2,7 @@
 
 use futures::future::BoxFuture;
 
-use crate::lang::{self, BinaryOp, Expr, ExprKind, For, OnError, Stage, Type};
+use crate::lang::{self, BinaryOp, Expr, ExprKind, For, IntRange, OnError, Stage, Type};
 use crate::store::{Digest, Objects};
 
 use super::super::evaluate::{Rows, Scope, Stop, evaluate, flatten};
@@ -70,12 +70,15 @@ impl Ahead<'_> {
                         }
                         look.number |= rows_of(&each.body);
                         look.unknown(rows);
-                        out.resize(out.len() + usize::try_from(rows).unwrap_or(0), None);
+                        // Nothing is known of these but their number.
+                        let room = STAGE_ROWS.saturating_sub(out.len() as u64);
+                        look.beyond = look.beyond.saturating_add(rows.saturating_sub(room));
+                        out.resize(out.len() + rows.min(room) as usize, None);
                     }
                 }
                 index += 1;
             }
-            let left = items.len() - index + items.unseen;
+            let left = (items.len() - index).saturating_add(items.unseen);
             if left > 0 {
                 let rows = self.combinations(each, level + 1, look).await;
                 let certain = rows.is_ok() && each.condition.is_none();
@@ -95,7 +98,7 @@ impl Ahead<'_> {
         let mut count = 1_u64;
         for (_, rows) in each.generators.iter().skip(level) {
             let items = self.items(rows, Scope::default(), look).await?;
-            count = count.saturating_mul(items.len() + items.unseen);
+            count = count.saturating_mul(items.len().saturating_add(items.unseen));
         }
         Ok(count)
     }
@@ -161,7 +164,7 @@ impl Ahead<'_> {
                     let test = &scope.close(test);
                     let items = self.items(of, scope, look).await?;
                     let looked = items.len().min(STAGE_ROWS);
-                    let unseen = items.len() - looked + items.unseen;
+                    let unseen = (items.len() - looked).saturating_add(items.unseen);
                     let mut kept = Vec::new();
                     for index in 0..looked {
                         match items.get(index, &self.store) {
@@ -183,6 +186,13 @@ impl Ahead<'_> {
                 ExprKind::Binary(BinaryOp::Add, left, right) => {
                     let left = self.items(left, scope.clone(), look).await?;
                     Ok(left.and(self.items(right, scope, look).await?))
+                }
+                ExprKind::Range { from, to, inclusive } => {
+                    let caller = self.caller(look.cache);
+                    let from = evaluate(&caller, from, scope.clone()).await.map_err(|_| HowMany)?;
+                    let to = evaluate(&caller, to, scope).await.map_err(|_| HowMany)?;
+                    let range = IntRange::of(&from, &to, *inclusive).map_err(|_| HowMany)?;
+                    Ok(Items::of_range(range))
                 }
                 ExprKind::List(items) => {
                     let mut out = Vec::new();
@@ -206,6 +216,7 @@ fn known(value: lang::Value) -> Result<Items, HowMany> {
     match Rows::of(value).map_err(|_| HowMany)? {
         Rows::Table(table) => Ok(Items::of_table(table)),
         Rows::List(items) => Ok(Items::of_values(items.into_iter().map(Some).collect(), 0)),
+        Rows::Range(range) => Ok(Items::of_range(range)),
     }
 }
 
@@ -213,7 +224,7 @@ fn known(value: lang::Value) -> Result<Items, HowMany> {
 fn rows_of(body: &Expr) -> Bound {
     match body.ty {
         Type::Optional(_) => Bound::AtMost,
-        Type::List(_) => Bound::AtLeast,
+        Type::List(_) => Bound::About,
         _ => Bound::Exact,
     }
 }

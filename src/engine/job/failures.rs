@@ -130,7 +130,7 @@ impl Job {
     }
 
     /// The most rows that the stage can have, where that is known.
-    fn most(&self) -> Option<u64> {
+    pub(super) fn most(&self) -> Option<u64> {
         let started = self.started.load(Ordering::Relaxed);
         let total = self.board().total.load(Ordering::Relaxed);
         if self.all_started.load(Ordering::Relaxed) {

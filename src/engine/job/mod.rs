@@ -21,7 +21,7 @@ use super::board::State;
 use super::budget::Budget;
 use super::call::{RowCaller, Shared};
 use super::caught::caught;
-use super::evaluate::{Rows, Scope, Stop, evaluate, flatten};
+use super::evaluate::{Rows, Scope, Stop, evaluate, flatten, rows_of};
 use super::log::Event;
 use super::operator::{CallError, read_value};
 use super::output::{End, Output, Place, Reader, keep_value};
@@ -229,6 +229,7 @@ impl Job {
             return Err(CallError::row("not a `for` stage"));
         };
         let began = Instant::now();
+        self.board().reaches(self.most());
         let started = match Plain::of(each, &self.policy) {
             Some(plain) => self.plain_rows(plain).await,
             None => {
@@ -356,8 +357,7 @@ impl Job {
             let Some((name, rows)) = each.generators.get(level) else {
                 return Ok(self.start(row, flight, tasks).await);
             };
-            let value = evaluate(caller, rows, row.scope.clone()).await.map_err(failure)?;
-            let rows = Rows::of(value).map_err(failure)?;
+            let rows = rows_of(caller, rows, row.scope.clone()).await.map_err(failure)?;
             for index in 0..rows.len() {
                 let value = rows.get(index, caller).map_err(failure)?;
                 let mut place = row.place.clone();
@@ -407,6 +407,7 @@ impl Job {
             Ok(None) => {
                 // The condition left it out: it was never one of the stage's rows.
                 self.board().total.fetch_sub(1, Ordering::Relaxed);
+                self.board().leaves_out(1);
                 self.judge();
             }
             Ok(Some(rows)) => {
