@@ -11,6 +11,7 @@
 mod project;
 
 mod agent;
+mod aside;
 mod bias;
 mod blocks;
 mod check;

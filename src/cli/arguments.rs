@@ -58,7 +58,8 @@ Examples:
   claw show report.graded --row 12     one row, down to its persona
   claw show report.graded --row 12 run.after/out.txt
   claw show lessons --where ending=max_steps
-  claw show lessons --failed           rows that were put aside, with their errors")]
+  claw show lessons --failed           rows that were put aside, with their errors
+  claw show lessons --failed --row 3   one of them, with all that it was to be made from")]
     Show(Show),
     /// List the runs, newest first
     Runs(Runs),
@@ -285,7 +286,7 @@ pub(super) struct Show {
     #[arg(long = "where", value_name = "FIELD=VALUE")]
     pub(super) filters: Vec<String>,
 
-    /// Rows that were put aside, with their errors
+    /// Rows that were put aside, with what they were made from and their errors
     #[arg(long)]
     pub(super) failed: bool,
 

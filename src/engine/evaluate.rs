@@ -110,7 +110,7 @@ impl Scope {
         lang::close(function, &around)
     }
 
-    fn get(&self, name: &str) -> Option<&Value> {
+    pub(super) fn get(&self, name: &str) -> Option<&Value> {
         let mut scope = self;
         while let Some(binding) = &scope.innermost {
             if binding.name == name {

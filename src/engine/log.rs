@@ -92,6 +92,9 @@ pub enum Event {
         outside: bool,
         /// The row it was made from, where it was one.
         input: Option<Digest>,
+        /// What each generator of its `for` gave, by name, as objects.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        inputs: Vec<(String, Digest)>,
     },
     /// A stage ended.
     StageEnded {

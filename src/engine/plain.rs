@@ -19,7 +19,7 @@ use crate::store::{Digest, Objects};
 use super::board::State;
 use super::call::RowCaller;
 use super::evaluate::{Rows, Scope, fanned, flatten, rows_of};
-use super::job::{Job, Starting, failure, passes};
+use super::job::{Job, Origin, Starting, failure, passes};
 use super::log::Event;
 use super::operator::{CallError, read_value};
 use super::output::Place;
@@ -95,7 +95,7 @@ struct Made {
     seen: u64,
     /// Those of them for which the condition held.
     taken: u64,
-    failed: Vec<(Place, CallError, Option<Digest>)>,
+    failed: Vec<(Place, CallError, Origin)>,
 }
 
 impl Job {
@@ -277,8 +277,8 @@ impl Batched<'_> {
         line.ran.fetch_add(ran, Ordering::Relaxed);
         line.leaves_out(made.seen.saturating_sub(made.taken));
         job.started.fetch_add(made.seen, Ordering::Relaxed);
-        for (place, err, input) in &made.failed {
-            job.row_failed(place, err, *input);
+        for (place, err, from) in &made.failed {
+            job.row_failed(place, err, from);
         }
         if ran > 0 {
             let first = made.places.first();
@@ -336,15 +336,27 @@ impl Batched<'_> {
                     let numbers = (0..range.len()).map_while(|at| range.get(at)).map(Value::Int);
                     self.each(each, level, name, numbers, &place, scope, input);
                 }
-                Err(err) => self.fail(place, &err.to_string(), input),
+                Err(err) => self.fail(
+                    place,
+                    &err.to_string(),
+                    Origin::of(each, |name| scope.local(name), input),
+                ),
             };
         }
         match lang::evaluate(rows, scope) {
             Ok(Value::List(items)) => {
                 self.each(each, level, name, items.into_iter(), &place, scope, input);
             }
-            Ok(_) => self.fail(place, "`for` needs a table or a list", input),
-            Err(err) => self.fail(place, &err.to_string(), input),
+            Ok(_) => self.fail(
+                place,
+                "`for` needs a table or a list",
+                Origin::of(each, |name| scope.local(name), input),
+            ),
+            Err(err) => self.fail(
+                place,
+                &err.to_string(),
+                Origin::of(each, |name| scope.local(name), input),
+            ),
         }
     }
 
@@ -386,7 +398,13 @@ impl Batched<'_> {
         match each.condition.as_ref().map_or(Ok(true), |condition| holds(condition, scope)) {
             Ok(true) => {}
             Ok(false) => return,
-            Err(err) => return self.fail(place, &err.to_string(), input),
+            Err(err) => {
+                return self.fail(
+                    place,
+                    &err.to_string(),
+                    Origin::of(each, |name| scope.local(name), input),
+                );
+            }
         }
         match lang::evaluate(&each.body, scope) {
             Ok(value) => {
@@ -400,12 +418,16 @@ impl Batched<'_> {
                     self.made.rows.push(row.encode());
                 }
             }
-            Err(err) => self.fail(place, &err.to_string(), input),
+            Err(err) => self.fail(
+                place,
+                &err.to_string(),
+                Origin::of(each, |name| scope.local(name), input),
+            ),
         }
     }
 
-    fn fail(&mut self, place: Place, why: &str, input: Option<Digest>) {
+    fn fail(&mut self, place: Place, why: &str, from: Origin) {
         self.made.taken += 1;
-        self.made.failed.push((place, CallError::row(why), input));
+        self.made.failed.push((place, CallError::row(why), from));
     }
 }

@@ -118,8 +118,10 @@ pub fn needs<'a>(
                     Event::Row { rows, .. } => {
                         objects.extend(rows.into_iter().map(|row| (Role::Value, row)));
                     }
-                    Event::RowFailed { input, .. } => {
-                        objects.extend(input.map(|row| (Role::Value, row)));
+                    Event::RowFailed { input, inputs, .. } => {
+                        let inputs = inputs.into_iter().map(|(_, value)| value);
+                        objects
+                            .extend(input.into_iter().chain(inputs).map(|row| (Role::Value, row)));
                     }
                     _ => {}
                 }

@@ -1,11 +1,12 @@
 //! `claw show`: results, from a table down to one file in one row.
 
+mod failed;
 mod story;
 mod value;
 
 use serde_json::json;
 
-use crate::engine::{Event, RunRecord, StageRecord, read_run, read_value, run_ids};
+use crate::engine::{RunRecord, StageRecord, read_run, read_value, run_ids};
 use crate::lang::{Table, Value};
 use crate::store::{Objects, Snapshot};
 
@@ -23,7 +24,7 @@ pub(super) fn show(args: &arguments::Show) -> Result<Exit, Failure> {
         return Ok(Exit::Done);
     };
     if args.failed {
-        return failed(&run, stage, args);
+        return failed::failed(&run, stage, args, &Snapshot::open(&project.store())?);
     }
     let record = find_stage(&run, stage)?;
     let Some(result) = record.result else {
@@ -74,7 +75,6 @@ pub(super) fn show(args: &arguments::Show) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-/// The run that was asked for; the newest one that left results by default.
 /// A value in a line or two, for a message.
 pub(super) fn brief(value: &Value, store: &dyn Objects) -> Result<String, Failure> {
     const ROWS: usize = 3;
@@ -105,6 +105,7 @@ fn cut(text: &str, most: usize) -> String {
     }
 }
 
+/// The run that was asked for; the newest one that left results by default.
 fn find_run(project: &Project, id: Option<&str>, events: bool) -> Result<RunRecord, Failure> {
     if let Some(id) = id {
         let id = run_names::find(&project.store(), id)?;
@@ -147,6 +148,21 @@ fn list_stages(run: &RunRecord, as_json: bool) {
     print::out(&print::columns(&["stage", "result"].map(str::to_string), &rows));
 }
 
+/// What `--where` asks for: fields and their values.
+fn filters(args: &arguments::Show) -> Result<Vec<(&str, &str)>, Failure> {
+    fn split(filter: &str) -> Result<(&str, &str), Failure> {
+        filter.split_once('=').ok_or_else(|| {
+            Failure::input(format!("`--where {filter}` has no `=`; write `field=value`"))
+        })
+    }
+    args.filters.iter().map(|filter| split(filter)).collect()
+}
+
+/// Whether a value is the one that `--where` names, as it is shown or as JSON.
+fn is(value: &Value, want: &str) -> bool {
+    print::cell(value) == want || String::from_utf8_lossy(&value.encode()) == want
+}
+
 /// The rows of a stage, those that pass the filters.
 fn rows(
     stage: &str,
@@ -154,15 +170,7 @@ fn rows(
     args: &arguments::Show,
     store: &dyn Objects,
 ) -> Result<Exit, Failure> {
-    let filters: Vec<(&str, &str)> = args
-        .filters
-        .iter()
-        .map(|filter| {
-            filter.split_once('=').ok_or_else(|| {
-                Failure::input(format!("`--where {filter}` has no `=`; write `field=value`"))
-            })
-        })
-        .collect::<Result<_, _>>()?;
+    let filters = filters(args)?;
     let mut shown = Vec::new();
     let mut passed = 0;
     let mut unknown: Vec<&str> = filters.iter().map(|(field, _)| *field).collect();
@@ -175,8 +183,7 @@ fn rows(
         unknown.retain(|field| value::follow(&row, field, store).is_err());
         let holds = filters.iter().all(|(field, want)| {
             matches!(value::follow(&row, field, store), Ok(value::Found::Value(value))
-                if print::cell(&value) == **want
-                    || String::from_utf8_lossy(&value.encode()) == **want)
+                if is(&value, want))
         });
         if holds {
             passed += 1;
@@ -209,40 +216,5 @@ fn rows(
         shown.len(),
         table.rows.len()
     ));
-    Ok(Exit::Done)
-}
-
-/// Rows that were put aside.
-fn failed(run: &RunRecord, stage: &str, args: &arguments::Show) -> Result<Exit, Failure> {
-    let aside: Vec<_> = run
-        .events
-        .iter()
-        .filter_map(|event| match event {
-            Event::RowFailed { stage: at, place, error, output, input, .. } if at == stage => {
-                Some((place, error, output, input))
-            }
-            _ => None,
-        })
-        .collect();
-    if args.json {
-        let rows: Vec<_> = aside
-            .iter()
-            .map(|(place, error, output, input)| {
-                json!({ "place": place, "error": error, "output": output, "input": input })
-            })
-            .collect();
-        print::json(&rows);
-        return Ok(Exit::Done);
-    }
-    if aside.is_empty() {
-        print::line(&format!("No row of `{stage}` was put aside in run {}.", run.info.id));
-    }
-    for (place, error, output, _) in aside.iter().take(args.limit) {
-        let place: Vec<String> = place.iter().map(u32::to_string).collect();
-        print::line(&format!("row {}: {}", place.join("."), print::safe(error)));
-        for line in print::safe(output).lines() {
-            print::line(&format!("  | {line}"));
-        }
-    }
     Ok(Exit::Done)
 }

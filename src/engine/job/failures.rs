@@ -9,27 +9,44 @@ use crate::engine::canary;
 use crate::engine::log::Event;
 use crate::engine::operator::CallError;
 use crate::engine::output::Place;
+use crate::engine::output::keep_tables;
 use crate::engine::tolerance::{self, Extent};
-use crate::lang::{ExprKind, OnError};
-use crate::store::Digest;
+use crate::lang::{ExprKind, For, OnError, Value};
+use crate::store::{Digest, Objects};
 
 use super::Job;
 
+/// What a row was to be made from.
+#[derive(Default)]
+pub(in crate::engine) struct Origin {
+    /// The row of the first generator, where it lies in the store.
+    pub(in crate::engine) input: Option<Digest>,
+    /// What the generators gave, by name.
+    pub(in crate::engine) names: Vec<(String, Value)>,
+}
+
+impl Origin {
+    /// The values of a `for`'s names as far as `named` knows them.
+    pub(in crate::engine) fn of<'v>(
+        each: &For,
+        named: impl Fn(&str) -> Option<&'v Value>,
+        input: Option<Digest>,
+    ) -> Origin {
+        let value = |(name, _): &(String, _)| Some((name.clone(), named(name)?.clone()));
+        Origin { input, names: each.generators.iter().filter_map(value).collect() }
+    }
+}
+
 impl Job {
     /// Does with a row that failed what the policy says.
-    pub(in crate::engine) fn row_failed(
-        &self,
-        place: &Place,
-        err: &CallError,
-        input: Option<Digest>,
-    ) {
+    pub(in crate::engine) fn row_failed(&self, place: &Place, err: &CallError, from: &Origin) {
         match err {
             // It says nothing about the row, so whatever `on_error` says, the row is not put aside.
             CallError::Budget(_) => self.fail(err.to_string()),
             // Nor does this; the other rows go on, for their answers may be recorded.
             CallError::Offline(_) => {
                 self.board().failed.fetch_add(1, Ordering::Relaxed);
-                self.put_aside(place, err, input);
+                self.put_aside(place, err, from);
                 self.unanswered.add(place, err);
             }
             err => {
@@ -41,7 +58,7 @@ impl Job {
                     // A store that takes nothing more is no failure of the row.
                     fails |= self.shared.store.has_failed();
                 }
-                self.put_aside(place, err, input);
+                self.put_aside(place, err, from);
                 if fails {
                     self.fail(err.to_string());
                 }
@@ -64,7 +81,7 @@ impl Job {
         }
     }
 
-    pub(super) fn put_aside(&self, place: &Place, err: &CallError, input: Option<Digest>) {
+    pub(super) fn put_aside(&self, place: &Place, err: &CallError, from: &Origin) {
         let output = match err {
             CallError::Row { output, .. } => output.clone(),
             _ => String::new(),
@@ -75,8 +92,19 @@ impl Job {
             error: err.to_string(),
             output,
             outside: matches!(err, CallError::Infrastructure(_)),
-            input,
+            input: from.input,
+            inputs: self.keep_inputs(&from.names),
         });
+    }
+
+    /// Keeps what a row was made from, so that it can be shown. What the store does not take is not
+    /// shown, and the row's own failure stays what is told.
+    fn keep_inputs(&self, names: &[(String, Value)]) -> Vec<(String, Digest)> {
+        let keep = |(name, value): &(String, Value)| {
+            keep_tables(&*self.shared.store, value).ok()?;
+            Some((name.clone(), self.shared.store.put(&value.encode()).ok()?))
+        };
+        names.iter().filter_map(keep).collect()
     }
 
     /// Ends the stage, and the run with it: no row is started any more, and what is in flight is

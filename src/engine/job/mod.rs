@@ -27,6 +27,7 @@ use super::operator::{CallError, read_value};
 use super::output::{End, Output, Place, Reader, keep_value};
 use super::plain::Plain;
 use super::unanswered::Unanswered;
+pub(super) use failures::Origin;
 
 /// Rows of one stage that may be in flight at once when its policy does not say.
 const IN_FLIGHT: usize = 64;
@@ -215,7 +216,7 @@ impl Job {
             Err(Stop::Failed(err)) => {
                 if !matches!(err, CallError::Cancelled) {
                     self.board().failed.fetch_add(1, Ordering::Relaxed);
-                    self.put_aside(&Place::new(), &err, None);
+                    self.put_aside(&Place::new(), &err, &Origin::default());
                 }
                 Err(err)
             }
@@ -426,7 +427,11 @@ impl Job {
                 }
             }
             Err(CallError::Cancelled) => self.cut_off.store(true, Ordering::Relaxed),
-            Err(err) => self.row_failed(&row.place, &err, row.input),
+            Err(err) => {
+                let ExprKind::For(each) = &self.stage().expr.kind else { return };
+                let from = Origin::of(each, |name| row.scope.get(name), row.input);
+                self.row_failed(&row.place, &err, &from);
+            }
         }
     }
 
