@@ -27,6 +27,7 @@ mod foresight;
 mod format;
 mod lang;
 mod fuzz;
+mod integers;
 mod keys;
 mod learn;
 mod manual;

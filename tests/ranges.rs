@@ -75,10 +75,13 @@ fn more_threads_than_any_machine_has_are_refused() {
     project.ok(&["run", "main.claw", "-j", "300"]);
 }
 
+/// How many rows were done and how many there could be, at each call.
+type Seen = Vec<(u64, Option<u64>)>;
+
 /// Sees at each call how far the board says that the first stage is.
 struct Look {
     board: Arc<OnceLock<Arc<Board>>>,
-    seen: Arc<Mutex<Vec<(u64, Option<u64>)>>>,
+    seen: Arc<Mutex<Seen>>,
 }
 
 impl Operator for Look {
@@ -100,7 +103,7 @@ impl Operator for Look {
 }
 
 /// What was seen of the progress of `rows`, a `for` whose rows call `toy.look`.
-fn looks(rows: &str) -> Vec<(u64, Option<u64>)> {
+fn looks(rows: &str) -> Seen {
     let text = format!("use std/toy\nstage rows = {rows}\noutput rows\n");
     let sources = MemorySources::new()
         .file("std/toy.claw", "extern def look(n: int) -> int\n")
@@ -127,8 +130,8 @@ fn looks(rows: &str) -> Vec<(u64, Option<u64>)> {
     let shown = Engine::board(&plan);
     board.set(shown.clone()).expect("one board");
     assert!(runtime.block_on(engine.run(plan, shown)).is_whole());
-    let seen = seen.lock().expect("a lock").clone();
-    seen
+    let seen = seen.lock().expect("a lock");
+    seen.clone()
 }
 
 /// From the first row on the number of rows to come is the one that there will be, and where a

@@ -20,6 +20,7 @@ mod format;
 mod origin;
 mod outline;
 mod index;
+mod integers;
 mod policy;
 mod program;
 mod range;
@@ -48,6 +49,7 @@ pub use index::{
     ArgumentSite, CallSite, Declaration, DeclarationKind, Index, IndexedFile, Member, PolicySite,
     Receiver, RecordSite, Signature, SignatureArgument,
 };
+pub use integers::{LargeInteger, large_integer};
 pub use origin::{Origin, OriginKind, Origins, content, shown};
 pub use outline::{
     Argument, Declared, DeclaredKind, Field, Link, Linked, Outline, UsedModule, outline,

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use futures::future::BoxFuture;
 
 use crate::engine::{About, Args, CallError, Context, Kind, Operator, Pool};
-use crate::lang::Value;
+use crate::lang::{Value, large_integer};
 use crate::sandbox::{Command, Exit};
 use crate::store::{Digest, Entry, Objects, Tree};
 
@@ -240,6 +240,14 @@ fn rows(bytes: &[u8]) -> Result<Value, CallError> {
         };
         let json: serde_json::Value =
             serde_json::from_slice(line).map_err(|err| refuse(err.to_string()))?;
+        let large = std::str::from_utf8(line).ok().and_then(large_integer);
+        if let Some(large) = large {
+            let message = format!("line {} of its output, {large}", number + 1);
+            return Err(CallError::Row {
+                message,
+                output: String::from_utf8_lossy(line).into_owned(),
+            });
+        }
         rows.push(Value::from_json(&json));
     }
     Ok(Value::List(rows))

@@ -10,7 +10,7 @@ use futures::future::BoxFuture;
 
 use crate::agent::{Models, model_name};
 use crate::engine::{About, Args, Asks, CallError, Context, Kind, Operator, Pool, Spent};
-use crate::lang::Value;
+use crate::lang::{Value, large_integer};
 use crate::model::{Answer, Finish, Message, Request, Settings};
 
 /// Tokens of an answer at most, where the model's settings do not say.
@@ -53,15 +53,18 @@ impl Llm {
         let said = whole(answer, &name, &request)?;
         let value = match self.gives {
             Gives::Text => Value::Str(said),
-            Gives::Json => match json(&said) {
-                Ok(json) => Value::from_json(&json),
-                Err(why) => {
-                    return Err(CallError::Row {
-                        message: format!("the answer of `{name}` is not JSON: {why}"),
-                        output: said,
+            Gives::Json => {
+                let not_json = |why: String| format!("the answer of `{name}` is not JSON: {why}");
+                let read =
+                    json(&said).map_err(not_json).and_then(|text| match large_integer(text) {
+                        Some(large) => Err(format!("in the answer of `{name}`, {large}")),
+                        None => serde_json::from_str(text).map_err(|err| not_json(err.to_string())),
                     });
+                match read {
+                    Ok(json) => Value::from_json(&json),
+                    Err(message) => return Err(CallError::Row { message, output: said }),
                 }
-            },
+            }
         };
         let spent = Spent { answers: 1, input: usage.input, output: usage.output };
         context.spent(self.about().name, model, spent)?;
@@ -139,15 +142,19 @@ fn whole(answer: Answer, name: &str, request: &Request) -> Result<String, CallEr
 
 /// The JSON of an answer: the whole of it, or what its one code fence holds. What a model thought
 /// aloud before (`<think>…</think>`) does not count.
-fn json(said: &str) -> Result<serde_json::Value, String> {
+fn json(said: &str) -> Result<&str, String> {
+    let check = |text| match serde_json::from_str::<serde::de::IgnoredAny>(text) {
+        Ok(_) => Ok(text),
+        Err(err) => Err(err.to_string()),
+    };
     let text = said.rsplit_once("</think>").map_or(said, |(_, answer)| answer).trim();
-    let whole = match serde_json::from_str(text) {
-        Ok(json) => return Ok(json),
-        Err(err) => err.to_string(),
+    let whole = match check(text) {
+        Ok(text) => return Ok(text),
+        Err(why) => why,
     };
     let mut fenced = fences(text).into_iter();
     match (fenced.next(), fenced.next()) {
-        (Some(code), None) => serde_json::from_str(code).map_err(|err| err.to_string()),
+        (Some(code), None) => check(code),
         (Some(_), Some(_)) => Err("it has more than one block of code".to_string()),
         (None, _) => Err(whole),
     }
@@ -183,7 +190,10 @@ mod tests {
             "Here it is:\n\n```\n{\"a\":\n [1]}\n```\nI hope it helps.",
             "<think>\n```\nno\n```\n{}</think>\n{\"a\": [1]}",
         ] {
-            assert_eq!(json(said), Ok(json!({ "a": [1] })), "{said}");
+            let read = json(said).and_then(|text| {
+                serde_json::from_str::<serde_json::Value>(text).map_err(|err| err.to_string())
+            });
+            assert_eq!(read, Ok(json!({ "a": [1] })), "{said}");
         }
     }
 

@@ -181,6 +181,19 @@ fn an_attempt_is_told_what_was_wrong_with_the_last_one() {
 }
 
 #[test]
+fn an_integer_that_would_lose_digits_fails_its_row() {
+    let server = Server::of(vec![says("```json\n{\"id\": 18446744073709551615}\n```")]);
+    let program = "use std/llm\nstage a = for word in [\"one\"] { llm.json(model: \
+                   model(\"teacher\"), prompt: word) } with { on_error: keep }\noutput a\n";
+    let project = project(&server, "", program);
+    project.claw(&["run", "main.claw", "--quiet"]);
+    let failed = project.ok(&["show", "a", "--failed"]);
+    let why =
+        "in the answer of `teacher`, field `id`: the integer 18446744073709551615 does not fit";
+    assert!(failed.contains(why), "{failed}");
+}
+
+#[test]
 fn answers_that_cannot_be_used_fail_their_row_with_what_was_said() {
     let server = Server::new(|_, body| {
         let good = body["messages"][0]["content"].as_str().expect("a prompt").contains("good");

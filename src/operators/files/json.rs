@@ -5,7 +5,7 @@ use serde::de::{Error, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value as Json};
 
 use crate::engine::{Args, CallError, Context, read_value};
-use crate::lang::Value;
+use crate::lang::{Value, large_integer};
 use crate::store::Objects;
 
 use super::{Made, Source, each_row, file};
@@ -19,6 +19,9 @@ pub(super) fn read_lines(args: &Args, context: &Context) -> Result<Value, CallEr
         }
         let json: Json =
             serde_json::from_str(line).map_err(|err| source.wrong_json(line, number + 1, &err))?;
+        if let Some(large) = large_integer(line) {
+            return Err(source.too_large(line, number + 1, &large));
+        }
         made.add(&Value::from_json(&json))?;
     }
     Ok(made.table())
@@ -33,7 +36,10 @@ pub(super) fn read(args: &Args, context: &Context) -> Result<Value, CallError> {
     match (read, items.failed) {
         (_, Some(failed)) => Err(failed),
         (Err(err), None) => Err(source.wrong_json(text, 1, &err)),
-        (Ok(()), None) => Ok(items.made.table()),
+        (Ok(()), None) => match large_integer(text) {
+            Some(large) => Err(source.too_large(text, 1, &large)),
+            None => Ok(items.made.table()),
+        },
     }
 }
 

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use futures::future::BoxFuture;
 
 use crate::engine::{About, Args, CallError, Context, Kind, Operator, Pool, read_value};
-use crate::lang::{Table, Value};
+use crate::lang::{LargeInteger, Table, Value};
 use crate::store::{Digest, Objects};
 
 type Work = fn(&Args, &Context) -> Result<Value, CallError>;
@@ -114,6 +114,14 @@ impl Source {
     /// A mistake in it.
     fn wrong(&self, line: usize, column: usize, why: &str) -> CallError {
         CallError::row(format!("{}, line {line}, column {column}: {why}", self.name))
+    }
+
+    /// An integer of a JSON text that no value can hold. `first` is the number of the text's first
+    /// line.
+    fn too_large(&self, text: &str, first: usize, large: &LargeInteger) -> CallError {
+        let before = &text[..large.offset];
+        let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+        self.wrong(first + before.matches('\n').count(), column, &large.to_string())
     }
 
     /// A mistake that a reader of JSON found. `first` is the number of the text's first line.

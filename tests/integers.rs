@@ -1,0 +1,64 @@
+//! Integers beyond 64 bits in JSON from outside: told with their place, never turned into floats.
+
+use crate::cli::shown;
+use crate::project::Project;
+
+/// What is said, without the line that tells how long it took.
+fn said(project: &Project, args: &[&str]) -> String {
+    let said = shown(project, args);
+    let lines = said.lines().filter(|line| !line.contains(" rows made, "));
+    lines.map(|line| format!("{line}\n")).collect()
+}
+
+#[test]
+fn integers_that_would_lose_digits_are_refused_with_their_place() {
+    let project = Project::new();
+    let lines = "{\"id\": 9223372036854775807, \"low\": -9223372036854775808}\n\n\
+                 {\"id\": 1, \"user\": {\"ids\": [7, 18446744073709551615]}}\n";
+    project.write("rows.jsonl", lines);
+    project.write("rows.json", "[\n  {\"id\": 1},\n  {\"id\": 99999999999999999999999}\n]\n");
+    project.write(
+        "fit.jsonl",
+        "{\"id\": 9223372036854775807, \"big\": 1e20, \"low\": -9223372036854775808}\n",
+    );
+    project.write("params.toml", "n = 9223372036854775808\n");
+    let files = "use std/files\n";
+    let read =
+        |what: &str, of: &str| format!("{files}stage x = files.{what}(file(\"{of}\"))\noutput x\n");
+    project.write("jsonl.claw", &read("read_jsonl", "rows.jsonl"));
+    project.write("json.claw", &read("read_json", "rows.json"));
+    project.write("fit.claw", &read("read_jsonl", "fit.jsonl"));
+    let params = "param n: int = 1\nparam any: Json = 1\nstage x = for i in [n] { { n: i, any: any } }\noutput x\n";
+    project.write("params.claw", params);
+    let mut text = String::new();
+    for args in [
+        &["run", "jsonl.claw", "--quiet"][..],
+        &["run", "json.claw", "--quiet"],
+        &["run", "params.claw", "-p", "n=9223372036854775808"],
+        &["run", "params.claw", "-p", "any=18446744073709551615"],
+        &["run", "params.claw", "--params-file", "params.toml"],
+    ] {
+        text.push_str(&said(&project, args));
+    }
+    insta::assert_snapshot!("integers_beyond_64_bits", text);
+    project.ok(&["run", "fit.claw", "--quiet"]);
+    let row = project.json(&["show", "x", "--row", "0"]);
+    assert_eq!(row["id"].as_i64(), Some(i64::MAX));
+    assert_eq!(row["low"].as_i64(), Some(i64::MIN));
+    assert!(row["big"].is_f64(), "{row}");
+}
+
+#[test]
+fn rows_of_a_command_are_held_to_the_same() {
+    if !crate::sandbox::works() {
+        return;
+    }
+    let project = Project::new();
+    project.write(
+        "main.claw",
+        "use std/exec\nstage x = exec.rows([{ n: 1 }], \
+         command: \"echo '{{\\\"a\\\": 1}}'; echo '{{\\\"a\\\": -9223372036854775809}}'\")\noutput x\n",
+    );
+    let said = said(&project, &["run", "main.claw", "--quiet"]);
+    insta::assert_snapshot!("integers_of_a_command", said);
+}
