@@ -51,6 +51,31 @@ const PROGRAMS: &[(&str, &str, &[&[&str]])] = &[
         &[&[], &[], &["--refresh", "tried"]],
     ),
     (
+        "bodies that give many rows or none, and some that call nothing",
+        "use std/exec\nparam upto: int = 3\n\
+         stage many = for i in 0..upto { if i == 1 then [{ n: i }, { n: 5 }] else [{ n: i }] }\n\
+         stage twice = for m in many { exec.rows([{ n: m.n }, { n: 7 }], command: \"cat\") }\n\
+         stage after = for t in twice { { t: t } }\n\
+         stage some = for m in many { if m.n > 1 then exec.run(command: \"echo {m.n}\").printed else \"-\" }\n\
+         stage groups = group(many, by: .n)\n\
+         stage sizes = for g in groups { { n: g.key, rows: g.rows } }\n\
+         stage asked = for m in many where exec.run(command: \"echo {m.n}\").printed != \"0\\n\" { m }\n\
+         output after\noutput some\noutput sizes\noutput asked\n",
+        &[&[], &[], &["-p", "upto=4"], &["-p", "upto=4", "--refresh", "many"], &["--only", "some"]],
+    ),
+    (
+        "first rows before the others, and a tolerance",
+        "use std/exec\n\
+         stage first = for i in 1..=5 { exec.run(command: \"echo {i}\") } \
+         with { canary: 2, gate: .rows == 2 }\n\
+         stage plain = for f in first { { text: f.printed } } with { canary: 1, gate: .rows == 1 }\n\
+         stage dropped = for p in plain { exec.run(command: \"grep -v 3\", stdin: p.text) } \
+         with { on_error: drop(at_most: 50%) }\n\
+         stage last = for d in dropped { { text: d.printed } }\n\
+         output last\n",
+        &[&[], &[], &["--refresh", "plain"]],
+    ),
+    (
         "a policy that does not believe the store",
         "use std/exec\n\
          stage off = for i in 1..=3 { exec.run(command: \"echo {i}\") } with { cache: off }\n\
@@ -91,27 +116,22 @@ fn a_plan_says_what_the_run_after_it_does() {
                 assert_eq!(plan["stage"], run["stage"]);
                 let (said, made) = (plan["will_run"].as_u64().expect("a count"), made(run));
                 let bound = plan["bound"].as_str().expect("a bound");
-                writeln!(
-                    told,
-                    "  {:8} {bound:8} {said} of {}, made {made}, from the store {}",
-                    run["stage"].as_str().expect("a name"),
-                    plan["will_run"].as_u64().expect("a count")
-                        + plan["cached"].as_u64().expect("a count"),
-                    run["cached"],
-                )
-                .expect("written");
+                let rows = said + plan["cached"].as_u64().expect("a count");
+                let name = run["stage"].as_str().expect("a name");
+                writeln!(told, "  {name:8} {bound:8} {said} of {rows}").expect("written");
                 let holds = match bound {
                     "exact" => said == made && plan["cached"] == run["cached"],
                     "at_most" => made <= said,
                     "at_least" => made >= said,
                     _ => true,
                 };
+                // Where it is not certain, which of two stages makes a call is different each time.
                 assert!(holds, "{told}\n{plan}\n{run}");
                 assert_eq!(plan["exact"], Json::Bool(bound == "exact"));
             }
         }
     }
-    insta::assert_snapshot!("plans_and_what_the_runs_did", told);
+    insta::assert_snapshot!("plans_that_the_runs_held_to", told);
 }
 
 /// What a person reads of it.

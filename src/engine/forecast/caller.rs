@@ -1,8 +1,8 @@
 //! Calls as a look ahead answers them: from the store, by instant work, or not at all.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::future::BoxFuture;
 
@@ -11,12 +11,14 @@ use crate::store::{Digest, Results};
 
 use super::super::evaluate::{Caller, Stop};
 use super::super::operator::{Args, Asks, Context, Kind, Pool, read_value};
+use super::look::Look;
 use super::written::place_of;
 use super::{Ahead, STAGE_ROWS, Seen};
 
 /// The caller of one row, or of one whole-table stage.
 pub(super) struct AheadCaller<'a> {
     ahead: &'a Ahead<'a>,
+    stage: Arc<str>,
     /// Whether the stage believes what the store has.
     cache: CacheUse,
     ran: AtomicBool,
@@ -38,10 +40,11 @@ struct Heard {
 }
 
 impl Ahead<'_> {
-    pub(super) fn caller(&self, cache: CacheUse) -> AheadCaller<'_> {
+    pub(super) fn caller<'a>(&'a self, look: &Look) -> AheadCaller<'a> {
         AheadCaller {
             ahead: self,
-            cache,
+            stage: look.stage.clone(),
+            cache: look.cache,
             ran: AtomicBool::new(false),
             answered: AtomicBool::new(false),
             steps: AtomicU64::new(0),
@@ -51,10 +54,26 @@ impl Ahead<'_> {
 }
 
 impl Ahead<'_> {
-    /// Whether a call with this key is the first that would be made: equal ones are made once.
-    fn is_first(&self, key: Digest) -> bool {
-        self.asking.lock().unwrap_or_else(PoisonError::into_inner).insert(key)
+    /// Whether a call with this key is the first that would be made: equal ones are made once. Which
+    /// of two stages makes it is not known before.
+    fn is_first(&self, key: Digest, stage: &Arc<str>) -> bool {
+        let mut asking = self.asking.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(first) = asking.by.get(&key).cloned() else {
+            asking.by.insert(key, stage.clone());
+            return true;
+        };
+        asking.shared.insert(first);
+        false
     }
+}
+
+/// The calls that would be made, by key.
+#[derive(Default)]
+pub(super) struct Asking {
+    /// The stage that was looked at first of those that make it.
+    by: BTreeMap<Digest, Arc<str>>,
+    /// Stages whose calls are made by others too.
+    pub(super) shared: BTreeSet<Arc<str>>,
 }
 
 impl AheadCaller<'_> {
@@ -132,7 +151,7 @@ impl Caller for AheadCaller<'_> {
             {
                 let again = self.cache != CacheUse::On;
                 if self.cache == CacheUse::Refresh {
-                    self.heard().shared |= !self.ahead.is_first(key);
+                    self.heard().shared |= !self.ahead.is_first(key, &self.stage);
                 }
                 let what = if again { &self.ran } else { &self.answered };
                 what.store(true, Ordering::Relaxed);
@@ -141,7 +160,7 @@ impl Caller for AheadCaller<'_> {
             self.ran.store(true, Ordering::Relaxed);
             // Equal calls are made once, unless the stage keeps nothing.
             let keeps = kind != Kind::Effect && self.cache != CacheUse::Off;
-            let is_first = !keeps || self.ahead.is_first(key);
+            let is_first = !keeps || self.ahead.is_first(key, &self.stage);
             self.heard().shared |= !is_first;
             if kind == Kind::Pure && operator.pool_of(&args) == Pool::Instant {
                 if is_large(&args) {

@@ -1,5 +1,7 @@
 //! What was found so far in looking at one stage.
 
+use std::sync::Arc;
+
 use crate::lang::{CacheUse, ExprKind, Stage};
 
 use super::super::estimate::Asked;
@@ -11,6 +13,7 @@ use super::{Ahead, Forecast, STAGE_ROWS, first_operator};
 
 /// A look at one stage.
 pub(super) struct Look {
+    pub(super) stage: Arc<str>,
     pub(super) told: Forecast,
     /// What is known of the number of rows that the stage will have.
     pub(super) number: Bound,
@@ -46,6 +49,7 @@ impl Look {
             _ => false,
         };
         Look {
+            stage: stage.name.as_str().into(),
             told,
             number: Bound::Exact,
             cache: ahead.cache(stage),

@@ -20,7 +20,7 @@ mod written;
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::Serialize;
 
@@ -38,6 +38,7 @@ use super::operator::{CallError, read_value};
 use super::output::keep_value;
 
 pub use bound::Bound;
+use caller::Asking;
 use items::Items;
 use look::Look;
 
@@ -121,6 +122,12 @@ pub async fn forecast(
         }
         out.push(told);
     }
+    let asking = ahead.asking.into_inner().unwrap_or_else(PoisonError::into_inner);
+    for told in &mut out {
+        if asking.shared.contains(told.stage.as_str()) {
+            told.bound |= Bound::AtMost;
+        }
+    }
     Ok(out)
 }
 
@@ -143,7 +150,7 @@ struct Ahead<'a> {
     /// Rows that may still be looked at.
     left: AtomicU64,
     /// Keys of the calls that would be made: equal ones are made once.
-    asking: Mutex<BTreeSet<Digest>>,
+    asking: Mutex<Asking>,
     /// What recorded calls spent, once it was asked for.
     history: Option<History>,
 }
@@ -266,7 +273,7 @@ impl Ahead<'_> {
 
     /// A stage that is not a `for`.
     async fn one(&self, stage: &crate::lang::Stage, look: &mut Look) -> Seen {
-        let caller = self.caller(look.cache);
+        let caller = self.caller(look);
         let value = evaluate(&caller, &stage.expr, Scope::default()).await;
         let is_list = matches!(stage.ty, Type::List(_));
         look.heard(&caller, value.is_ok());

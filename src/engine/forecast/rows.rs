@@ -106,7 +106,7 @@ impl Ahead<'_> {
     /// A row whose inputs are known.
     async fn row(&self, each: &For, scope: Scope, look: &mut Look, out: &mut Vec<Option<Digest>>) {
         self.spend(look);
-        let caller = self.caller(look.cache);
+        let caller = self.caller(look);
         if let Some(condition) = &each.condition {
             match evaluate(&caller, condition, scope.clone()).await {
                 Ok(holds) if holds.as_bool() != Some(true) => return,
@@ -188,7 +188,7 @@ impl Ahead<'_> {
                     Ok(left.and(self.items(right, scope, look).await?))
                 }
                 ExprKind::Range { from, to, inclusive } => {
-                    let caller = self.caller(look.cache);
+                    let caller = self.caller(look);
                     let from = evaluate(&caller, from, scope.clone()).await.map_err(|_| HowMany)?;
                     let to = evaluate(&caller, to, scope).await.map_err(|_| HowMany)?;
                     let range = IntRange::of(&from, &to, *inclusive).map_err(|_| HowMany)?;
@@ -197,13 +197,13 @@ impl Ahead<'_> {
                 ExprKind::List(items) => {
                     let mut out = Vec::new();
                     for item in items {
-                        let caller = self.caller(look.cache);
+                        let caller = self.caller(look);
                         out.push(evaluate(&caller, item, scope.clone()).await.ok());
                     }
                     Ok(Items::of_values(out, 0))
                 }
                 _ => {
-                    let caller = self.caller(look.cache);
+                    let caller = self.caller(look);
                     let value = evaluate(&caller, expr, scope).await.map_err(|_| HowMany)?;
                     known(value)
                 }
