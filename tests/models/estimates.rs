@@ -62,6 +62,32 @@ fn calls_are_estimated_from_prompts_and_then_from_what_was_paid() {
     assert_eq!(server.count(), 9, "a plan asks nobody");
 }
 
+/// What is asked again costs again, and is told before.
+#[test]
+fn what_is_made_again_is_asked_again() {
+    let server = Server::of(vec![says("Ha!")]);
+    let program = r#"
+use std/llm
+stage jokes = for of in ["cats", "dogs", "cats"] { llm.text(model: model("teacher"), prompt: "On {of}.") }
+stage loud = for j in jokes { llm.text(model: model("teacher"), prompt: "Louder: {j}") }
+output loud as "loud.jsonl"
+"#;
+    let project = project(&server, program);
+    project.ok(&["run", "main.claw", "--quiet"]);
+    let asked = server.count();
+    assert_eq!(asked, 3, "equal prompts are asked once");
+    let told = project.json(&["plan", "main.claw", "--refresh", "jokes"]);
+    let jokes = &told["stages"][0];
+    assert_eq!((&jokes["will_run"], &jokes["bound"]), (&json!(3), &json!("at_most")), "{jokes}");
+    assert_eq!(jokes["asks"][0]["calls"], json!(2), "{jokes}");
+    // Answers may come out as they were: then what reads them is in the store.
+    let loud = &told["stages"][1];
+    assert_eq!((&loud["will_run"], &loud["bound"]), (&json!(3), &json!("at_most")), "{loud}");
+    assert_eq!(server.count(), asked, "a plan asks nobody");
+    project.ok(&["run", "main.claw", "--quiet", "--refresh", "jokes"]);
+    assert_eq!(server.count(), asked + 2);
+}
+
 const MANY: &str = r#"
 use std/llm
 stage numbers = for n in 0..1_000_000 { { n: n } }
