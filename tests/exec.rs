@@ -102,7 +102,7 @@ fn commands_that_fail_say_how() {
         ("cat words.txt > out", "words.txt"),
         ("sleep 60", "the command ran longer than 300 ms"),
         ("kill -9 $$", "the command was ended by signal 9"),
-        ("mkfifo pipe; touch out", "the command left pipe (a FIFO), which is not kept"),
+        ("mkfifo out", "the command left out (a FIFO), which is not kept"),
     ];
     let project = Project::new();
     project.write("words.txt", "not declared");

@@ -94,36 +94,43 @@ impl Exec {
             };
             return Err(CallError::Row { message, output: printed });
         }
-        let closed = sandbox.close(objects).await.map_err(broken)?;
-        if let Some(refused) = closed.refused.first() {
+        // Of a command that is for one file, nothing else is kept.
+        let wanted = match self.gives {
+            Gives::File => Some(args.str("output")?),
+            Gives::Rows => Some(ROWS),
+            Gives::Done => None,
+        };
+        let closed = match wanted {
+            Some(path) => sandbox.close_for(path, objects).await,
+            None => sandbox.close(objects).await,
+        };
+        let closed = closed.map_err(broken)?;
+        let after = &closed.workspace;
+        let file = wanted.and_then(|path| match after.entries.get(path) {
+            Some(Entry::File { digest, .. }) => Some((path, digest)),
+            _ => None,
+        });
+        if let (None, Some(refused)) = (file, closed.refused.first()) {
             return Err(CallError::row(format!("the command left {refused}, which is not kept")));
         }
-        let after = closed.workspace;
-        match self.gives {
-            Gives::Done => {
+        match (self.gives, file) {
+            (Gives::Done, _) => {
                 let outputs = texts(args, "outputs")?;
                 let files = if outputs.is_empty() {
-                    changed(&before, &after)
+                    changed(&before, after)
                 } else {
-                    declared(&after, &outputs)?
+                    declared(after, &outputs)?
                 };
                 let files = Value::Dir(objects.put_tree(&files)?);
                 Ok(Value::record([("printed", Value::Str(printed)), ("files", files)]))
             }
-            Gives::File => {
-                let output = args.str("output")?;
-                match after.entries.get(output) {
-                    Some(Entry::File { digest, .. }) => {
-                        let name = output.rsplit('/').next().unwrap_or(output).to_string();
-                        Ok(Value::File { digest: *digest, name })
-                    }
-                    _ => Err(absent(output, &changed(&before, &after))),
-                }
+            (Gives::File, Some((path, digest))) => {
+                let name = path.rsplit('/').next().unwrap_or(path).to_string();
+                Ok(Value::File { digest: *digest, name })
             }
-            Gives::Rows => match after.entries.get(ROWS) {
-                Some(Entry::File { digest, .. }) => rows(&objects.get(digest)?),
-                _ => Ok(Value::List(Vec::new())),
-            },
+            (Gives::File, None) => Err(absent(args.str("output")?, &changed(&before, after))),
+            (Gives::Rows, Some((_, digest))) => rows(&objects.get(digest)?),
+            (Gives::Rows, None) => Ok(Value::List(Vec::new())),
         }
     }
 }

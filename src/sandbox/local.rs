@@ -14,7 +14,7 @@ mod group;
 mod keeper;
 mod run;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
@@ -66,6 +66,8 @@ struct LocalSandbox {
     around: Arc<Surroundings>,
     limits: Limits,
     known: BTreeSet<Digest>,
+    /// The paths of what was put in.
+    put: Vec<String>,
     /// The process groups that its commands left processes behind in.
     groups: Vec<Pid>,
     /// Output that such processes still write to. Dropping it ends the tasks that read it.
@@ -83,7 +85,7 @@ impl LocalSandbox {
         let unreadable =
             |err: &dyn std::fmt::Display| SandboxError::Workspace(format!("cannot be read: {err}"));
         verify(tree, limits).map_err(SandboxError::Workspace)?;
-        let sandbox = LocalSandbox::prepare(limits, tree.files().map(|(_, digest)| *digest))
+        let mut sandbox = LocalSandbox::prepare(limits, tree.files().map(|(_, digest)| *digest))
             .map_err(|err| SandboxError::Broken(format!("making its directory: {err}")))?;
         let root = sandbox.root.try_clone().map_err(|err| unreadable(&err))?;
         let mut filler = Filler::new(root);
@@ -99,6 +101,7 @@ impl LocalSandbox {
             filler.put(&item, &mut &content[..]).map_err(SandboxError::Workspace)?;
         }
         filler.settle().map_err(SandboxError::Workspace)?;
+        sandbox.put = tree.entries.keys().cloned().collect();
         let runs = |entry: &Entry| matches!(entry, Entry::File { executable: true, .. });
         if tree.entries.values().any(runs) {
             spawn::settle();
@@ -139,6 +142,7 @@ impl LocalSandbox {
             around: Arc::new(around),
             limits: limits.clone(),
             known: known.collect(),
+            put: Vec::new(),
             groups: Vec::new(),
             lingering: tokio::task::JoinSet::new(),
             keeper: None,
@@ -179,7 +183,12 @@ impl LocalSandbox {
         Ok(Outcome { exit, output, dropped, report })
     }
 
-    fn collect(&mut self, objects: &dyn Objects) -> Result<Closed, SandboxError> {
+    /// Keeps what is in the workspace, or one file of it if it is there and nothing else is wanted.
+    fn collect(
+        &mut self,
+        wanted: Option<&str>,
+        objects: &dyn Objects,
+    ) -> Result<Closed, SandboxError> {
         self.kill();
         let damaged = |err: io::Error| SandboxError::Workspace(format!("cannot be read: {err}"));
         let unkept = |err| SandboxError::Workspace(format!("cannot be kept: {err}"));
@@ -193,9 +202,16 @@ impl LocalSandbox {
             }
             digest
         };
-        let (mut tree, refused) =
-            workspace::collect(self.root.as_fd(), &self.limits, true, Some(&mut take))
-                .map_err(damaged)?;
+        let root = self.root.as_fd();
+        let file = wanted.and_then(|path| {
+            let entry = workspace::collect_file(root, path, &self.limits, &mut take)?;
+            Some(Tree { entries: BTreeMap::from([(path.to_string(), entry)]) })
+        });
+        let (mut tree, refused) = match file {
+            Some(tree) => (tree, Vec::new()),
+            None => workspace::collect(root, &self.limits, true, Some(&mut take))
+                .map_err(damaged)?,
+        };
         kept.map_err(unkept)?;
         for (path, entry) in &mut tree.entries {
             if let Entry::File { digest, size, .. } = entry
@@ -215,10 +231,10 @@ impl LocalSandbox {
         Ok(Closed { workspace: tree, refused })
     }
 
-    /// Removes what a small workspace mostly consists of; whatever else there is is looked for when
-    /// this is dropped.
+    /// Removes what a small workspace mostly consists of, what was put in and what came out; whatever
+    /// else there is is looked for when this is dropped.
     fn clear(&self, tree: &Tree) {
-        for path in tree.entries.keys().filter(|path| !path.contains('/')) {
+        for path in self.put.iter().chain(tree.entries.keys()).filter(|path| !path.contains('/')) {
             let _ = unlinkat(&self.root, path.as_str(), AtFlags::empty());
         }
         let _ = std::fs::remove_dir(self.base.path().join("workspace"));
@@ -354,6 +370,14 @@ impl Sandbox for LocalSandbox {
         mut self: Box<Self>,
         objects: &'a dyn Objects,
     ) -> BoxFuture<'a, Result<Closed, SandboxError>> {
-        Box::pin(async move { self.collect(objects) })
+        Box::pin(async move { self.collect(None, objects) })
+    }
+
+    fn close_for<'a>(
+        mut self: Box<Self>,
+        path: &'a str,
+        objects: &'a dyn Objects,
+    ) -> BoxFuture<'a, Result<Closed, SandboxError>> {
+        Box::pin(async move { self.collect(Some(path), objects) })
     }
 }

@@ -251,6 +251,15 @@ pub trait Sandbox: Send {
         self: Box<Self>,
         objects: &'a dyn Objects,
     ) -> BoxFuture<'a, Result<Closed, SandboxError>>;
+
+    /// The same where only one regular file is wanted: when it is there, the rest need not be said.
+    fn close_for<'a>(
+        self: Box<Self>,
+        _path: &'a str,
+        objects: &'a dyn Objects,
+    ) -> BoxFuture<'a, Result<Closed, SandboxError>> {
+        self.close(objects)
+    }
 }
 
 /// What is left when a sandbox is closed.

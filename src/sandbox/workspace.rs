@@ -265,17 +265,7 @@ pub(crate) fn collect<'a>(
     links: bool,
     take: Option<Take<'a>>,
 ) -> io::Result<(Tree, Vec<String>)> {
-    let mut collector = Collector {
-        entries: BTreeMap::new(),
-        refused: Vec::new(),
-        unnamed: 0,
-        limits,
-        links,
-        take,
-        bytes: 0,
-        names: 0,
-        chunk: Vec::new(),
-    };
+    let mut collector = Collector::new(limits, links, take);
     collector.folder(root, "", 0)?;
     let mut refused = collector.refused;
     refused.sort();
@@ -283,6 +273,25 @@ pub(crate) fn collect<'a>(
         refused.push(format!("and {} more", collector.unnamed));
     }
     Ok((Tree { entries: collector.entries }, refused))
+}
+
+/// Takes one regular file out of the workspace at `root`, as [`collect`] does; `None` where there is
+/// none, or it is refused.
+pub(crate) fn collect_file<'a>(
+    root: BorrowedFd<'_>,
+    path: &str,
+    limits: &'a Limits,
+    take: Take<'a>,
+) -> Option<Entry> {
+    let mut collector = Collector::new(limits, true, Some(take));
+    let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
+    let folder = open_folder(root, folder).ok()?;
+    let stat = statat(&folder, name, AtFlags::SYMLINK_NOFOLLOW).ok()?;
+    if !is_file(&stat) {
+        return None;
+    }
+    collector.file(folder.as_fd(), name, path).ok()?;
+    collector.entries.remove(path)
 }
 
 struct Collector<'a> {
@@ -298,7 +307,21 @@ struct Collector<'a> {
     chunk: Vec<u8>,
 }
 
-impl Collector<'_> {
+impl<'a> Collector<'a> {
+    fn new(limits: &'a Limits, links: bool, take: Option<Take<'a>>) -> Collector<'a> {
+        Collector {
+            entries: BTreeMap::new(),
+            refused: Vec::new(),
+            unnamed: 0,
+            limits,
+            links,
+            take,
+            bytes: 0,
+            names: 0,
+            chunk: Vec::new(),
+        }
+    }
+
     fn folder(&mut self, folder: BorrowedFd<'_>, path: &str, depth: usize) -> io::Result<()> {
         let mut names = Vec::new();
         for entry in Dir::read_from(folder)? {

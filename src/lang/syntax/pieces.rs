@@ -12,8 +12,11 @@ use super::ast::Module;
 use super::build::part;
 use super::nesting::outer_lines;
 
-/// Bytes of a piece, about. Shorter texts are not cut.
-const PIECE: usize = 32 << 10;
+/// Texts with fewer bytes are not cut.
+const LONG: usize = 64 << 10;
+/// Bytes of a piece, about: its tokens stay where the processor has them at hand, and the next piece
+/// takes their place.
+const PIECE: usize = 8 << 10;
 
 /// The words that begin a declaration without a word in front.
 const FIRST_WORDS: &[&str] =
@@ -21,7 +24,7 @@ const FIRST_WORDS: &[&str] =
 
 /// The tree of a text that nests nowhere too deep, if it is long and all of it is right.
 pub(super) fn module(text: &str, file: FileId) -> Option<Module> {
-    if text.len() < 2 * PIECE { None } else { in_pieces(text, file, PIECE) }
+    if text.len() < LONG { None } else { in_pieces(text, file, PIECE) }
 }
 
 fn in_pieces(text: &str, file: FileId, size: usize) -> Option<Module> {
