@@ -27,7 +27,7 @@ use super::output::Place;
 /// Rows of a batch.
 const BATCH: usize = 512;
 
-/// Combinations that are gone through before what they gave is kept: one row of a batch may meet
+/// Items of inner generators that are gone over before what they gave is kept: one row of a batch may meet
 /// millions of others in the generators that come after.
 const AT_ONCE: u64 = 8192;
 
@@ -82,6 +82,8 @@ struct Batched<'j> {
     job: &'j Job,
     began: Instant,
     made: Made,
+    /// Items of inner generators since it was last looked whether to go on.
+    steps: u64,
     /// Why no more of it is made.
     ended: Option<CallError>,
 }
@@ -130,8 +132,13 @@ impl Job {
         batch: Batch,
     ) -> Result<Vec<Odd>, CallError> {
         let tests: Vec<&Function> = tests.iter().collect();
-        let mut made =
-            Batched { job: self, began: Instant::now(), made: Made::default(), ended: None };
+        let mut made = Batched {
+            job: self,
+            began: Instant::now(),
+            made: Made::default(),
+            steps: 0,
+            ended: None,
+        };
         let mut odd = Vec::new();
         match batch {
             Batch::Stored(rows) => {
@@ -297,7 +304,9 @@ impl Batched<'_> {
 
     /// Whether to go on; now and then what was made is kept.
     fn goes_on(&mut self) -> bool {
-        if self.ended.is_none() && self.made.seen >= AT_ONCE {
+        self.steps += 1;
+        if self.ended.is_none() && self.steps >= AT_ONCE {
+            self.steps = 0;
             self.ended = self.keep().err();
             if self.ended.is_none() && self.job.is_over() {
                 self.ended = Some(CallError::Cancelled);

@@ -360,6 +360,9 @@ impl Job {
             };
             let rows = rows_of(caller, rows, row.scope.clone()).await.map_err(failure)?;
             for index in 0..rows.len() {
+                if self.shared.cancel.is_cancelled() {
+                    return Ok(false);
+                }
                 let value = rows.get(index, caller).map_err(failure)?;
                 let mut place = row.place.clone();
                 place.push(index as u32);
