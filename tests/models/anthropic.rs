@@ -176,6 +176,22 @@ async fn a_conversation_takes_the_form_that_the_api_wants() {
     );
 }
 
+/// An integer that no number here can hold is kept as it was written.
+#[tokio::test]
+async fn arguments_lose_no_digits() {
+    let written = "{\"n\":-9223372036854775809}";
+    let steps = stream(&[
+        start(20),
+        block(0, json!({ "type": "tool_use", "id": "toolu_01", "name": "read", "input": {} })),
+        delta(0, json!({ "type": "input_json_delta", "partial_json": written })),
+        stop(0),
+        end("tool_use", 33),
+        json!({ "type": "message_stop" }),
+    ]);
+    let answer = ask(&Server::of(vec![steps])).await.unwrap();
+    assert_eq!(answer.tool_calls[0].arguments, json!(written));
+}
+
 #[tokio::test]
 async fn an_answer_is_the_same_wherever_its_stream_is_cut() {
     let steps = stream(&[

@@ -171,6 +171,8 @@ async fn servers_that_do_not_stream_are_understood() {
     let calls = json!([
         { "id": "a", "type": "function", "function": { "name": "read", "arguments": "{}" } },
         { "id": "b", "type": "function", "function": { "name": "read", "arguments": { "n": 1 } } },
+        { "id": "c", "type": "function",
+            "function": { "name": "read", "arguments": "{\"id\": 18446744073709551616}" } },
     ]);
     let message = json!({ "role": "assistant", "content": "Look.", "tool_calls": calls });
     let body = json!({
@@ -182,7 +184,9 @@ async fn servers_that_do_not_stream_are_understood() {
     assert_eq!((answer.content.as_str(), answer.finish), ("Look.", Finish::ToolCalls));
     let ids: Vec<_> =
         answer.tool_calls.iter().map(|call| (call.id.as_str(), call.arguments.clone())).collect();
-    assert_eq!(ids, [("a", json!({})), ("b", json!({ "n": 1 }))]);
+    // An integer that no number here can hold is kept as it was written.
+    let long = json!("{\"id\": 18446744073709551616}");
+    assert_eq!(ids, [("a", json!({})), ("b", json!({ "n": 1 })), ("c", long)]);
     assert_eq!(answer.usage, Usage { input: 1, output: 2 });
 }
 

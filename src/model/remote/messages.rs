@@ -6,6 +6,7 @@
 
 use serde_json::{Map, Value as Json, json};
 
+use crate::lang::large_integer;
 use crate::model::{Answer, Finish, Message, ModelError, Request, ToolCall, Usage};
 use crate::project::ModelSettings;
 
@@ -280,7 +281,7 @@ impl Reading for Gathered {
                 Kind::Call { id, name, input } => {
                     let written = hidden(&block.text);
                     let arguments = match serde_json::from_str(&written) {
-                        Ok(object @ Json::Object(_)) => object,
+                        Ok(object @ Json::Object(_)) if large_integer(&written).is_none() => object,
                         _ if !written.trim().is_empty() => Json::String(written),
                         _ if input.is_object() => input,
                         _ => json!({}),

@@ -5,6 +5,7 @@
 
 use serde_json::{Map, Value as Json, json};
 
+use crate::lang::large_integer;
 use crate::model::{Answer, Finish, Message, ModelError, Request, Tokens, ToolCall, Usage};
 use crate::project::ModelSettings;
 
@@ -311,7 +312,8 @@ impl Reading for Gathered {
         let tool_call = |call: Call| {
             let written = hidden(&call.arguments);
             let arguments = match serde_json::from_str(&written) {
-                Ok(object @ Json::Object(_)) => object,
+                // Numbers that would lose digits are kept as they are written.
+                Ok(object @ Json::Object(_)) if large_integer(&written).is_none() => object,
                 _ if written.trim().is_empty() => json!({}),
                 _ => Json::String(written),
             };
