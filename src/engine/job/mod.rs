@@ -199,10 +199,9 @@ impl Job {
                 let (digest, rows) = keep_value(&*self.shared.store, value, is_table)?;
                 let line = self.board();
                 line.total.store(rows, Ordering::Relaxed);
-                let ran = caller.made();
-                let counter = if ran { &line.ran } else { &line.cached };
+                let counter = if caller.made() { &line.ran } else { &line.cached };
                 counter.store(rows, Ordering::Relaxed);
-                if ran {
+                if caller.ran.load(Ordering::Relaxed) {
                     self.shared.log.write(&Event::Row {
                         stage: stage.name.clone(),
                         place: Vec::new(),
@@ -417,16 +416,17 @@ impl Job {
             Ok(Some(rows)) => {
                 self.output.add(&row.place, &rows);
                 self.dropped(&row.place, &rows, &caller);
-                if caller.made() {
-                    self.board().ran.fetch_add(1, Ordering::Relaxed);
+                let line = self.board();
+                let counter = if caller.made() { &line.ran } else { &line.cached };
+                counter.fetch_add(1, Ordering::Relaxed);
+                // What no call made is made again sooner than a line of the log is read.
+                if caller.ran.load(Ordering::Relaxed) {
                     self.shared.log.write(&Event::Row {
                         stage: self.stage().name.clone(),
                         place: row.place.to_vec(),
                         rows,
                         took_ms: began.elapsed().as_millis() as u64,
                     });
-                } else {
-                    self.board().cached.fetch_add(1, Ordering::Relaxed);
                 }
             }
             Err(CallError::Cancelled) => self.cut_off.store(true, Ordering::Relaxed),
