@@ -102,6 +102,8 @@ fn commands_that_fail_say_how() {
         ("cat words.txt > out", "words.txt"),
         ("sleep 60", "the command ran longer than 300 ms"),
         ("kill -9 $$", "the command was ended by signal 9"),
+        ("mkdir out; touch out/x", "`out` is a folder, and `exec.file` gives one file"),
+        ("mkdir out", "gives folders, as its `files`"),
         ("mkfifo out", "the command left out (a FIFO), which is not kept"),
     ];
     let project = Project::new();
@@ -117,10 +119,46 @@ fn commands_that_fail_say_how() {
         assert_eq!(output.status.code(), Some(1), "{said}");
         assert!(said.contains(message), "{command}: {said}");
     }
-    let escapes = "use std/exec\nstage a = exec.run(command: \"true\", inputs: [{ path: \"../x\", \
-                   from: file(\"words.txt\") }])\noutput a\n";
-    project.write("main.claw", escapes);
+    let rows = "use std/exec\nstage a = exec.rows([{ n: 1 }], command: \"echo '{{}}'; echo '{{é: 1}}'\")\n\
+                output a\n";
+    project.write("main.claw", rows);
     let output = project.claw(&["run", "main.claw", "--quiet"]);
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(said.contains("`../x` is not a path inside the workspace"), "{said}");
+    let place = "line 2 of its output is not a row, column 2: the name of a field stands in double";
+    assert!(said.contains(place), "{said}");
+}
+
+#[test]
+fn paths_of_a_workspace_are_told_before_anything_runs() {
+    if !crate::sandbox::works() {
+        return;
+    }
+    // Known only when it runs, and told before the command does.
+    let cases = [
+        ("outputs: [p]", "../x", "nothing that a command can leave"),
+        ("outputs: [p]", "/etc", "nothing that a command can leave"),
+        ("outputs: [p]", ".", "nothing that a command can leave"),
+        (
+            "inputs: [{ path: p, from: file(\"words.txt\") }]",
+            "../x",
+            "not a path inside the workspace",
+        ),
+    ];
+    let project = Project::new();
+    project.write("words.txt", "words");
+    for (argument, path, message) in cases {
+        let text = format!(
+            "use std/exec\nparam p: str\nstage a = exec.run(command: \"sleep 60\", {argument})\noutput a\n"
+        );
+        project.write("main.claw", &text);
+        let output = project.claw(&["run", "main.claw", "--quiet", "-p", &format!("p={path}")]);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(said.contains(message), "{said}");
+    }
+    project.write(
+        "main.claw",
+        "use std/exec\nstage a = exec.run(command: \"mkdir -p d; touch d/x\", outputs: [\"./d/\"])\noutput a\n",
+    );
+    project.ok(&["run", "main.claw", "--quiet"]);
 }

@@ -89,16 +89,24 @@ fn mistakes_have_a_place() {
     wrong(b"a,b,a\n", csv, "in.txt, line 1, column 5: two columns are called `a`");
     wrong(b"a\nb\n\xc3\xa9\xe9", csv, "in.txt, line 3, column 2: the byte 0xE9 is not UTF-8 text");
     let jsonl = "files.read_jsonl(file(\"in.txt\"))";
-    wrong(b"{}\n\n{\"\xc3\xa9\": x}\n", jsonl, "in.txt, line 3, column 7: expected value");
-    wrong(b"1 2", jsonl, "in.txt, line 1, column 3: trailing characters");
+    wrong(
+        b"{}\n\n{\"\xc3\xa9\": x}\n",
+        jsonl,
+        "in.txt, line 3, column 7: a value should stand here",
+    );
+    wrong(b"1 2", jsonl, "in.txt, line 1, column 3: something more stands behind the value");
     let list = "files.read_json(file(\"in.txt\"))";
-    wrong(b"[1,\n 2,\n nul]", list, "in.txt, line 3, column 5: expected ident");
+    wrong(
+        b"[1,\n 2,\n nul]",
+        list,
+        "in.txt, line 3, column 5: this is no value: only true, false and null stand without quotes",
+    );
     wrong(
         b"{\"a\": 1}",
         list,
-        "in.txt, line 1, column 1: invalid type: map, expected a list of rows",
+        "in.txt, line 1, column 1: this is an object, and a list of rows is asked for",
     );
-    wrong(b"[1] 2", list, "in.txt, line 1, column 5: trailing characters");
+    wrong(b"[1] 2", list, "in.txt, line 1, column 5: something more stands behind the value");
     let cut = "files.read_csv(file(\"in.txt\"), separator: \"ab\")";
     wrong(b"a", cut, "`separator` must be one ASCII character");
     wrong(b"", "files.csv([{ a: 1 }], columns: [\"b\"])", "no row has a field `b`; there is a");

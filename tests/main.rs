@@ -18,6 +18,7 @@ mod check;
 mod cli;
 mod diff;
 mod doc;
+mod early;
 mod engine;
 mod exec;
 mod files;

@@ -191,7 +191,8 @@ pub(super) struct Run {
     #[arg(long, conflicts_with = "refresh")]
     pub(super) offline: bool,
 
-    /// Let `sandbox("local")` run commands that a model wrote on this machine WITHOUT a sandbox
+    /// Let `sandbox("local")` run commands, those that a model wrote too, on this machine WITHOUT a
+    /// sandbox
     #[arg(long)]
     pub(super) allow_unsandboxed: bool,
 

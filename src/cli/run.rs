@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::engine::{self, Cancel, Ended, Engine, Limits, RunLog, State};
 use crate::lang::{ExprKind, Pipeline, Value};
-use crate::plan::{Plan, walk};
+use crate::plan::{Plan, operators, walk};
 use crate::store::{Store, StoreError};
 
 use super::outputs::Written;
@@ -207,9 +207,11 @@ pub(super) fn refuse_unsandboxed(pipeline: &Pipeline, allowed: bool) -> Result<(
             }
         });
         if local {
+            let own = operators(&stage.expr).iter().all(|name| name.starts_with("exec."));
+            let what = if own { "its commands" } else { "commands that a model wrote" };
             return Err(Failure::input(format!(
-                "stage `{}` uses sandbox(\"local\"), which runs commands that a model wrote on \
-                 this machine without isolation\n  help: use sandbox(\"process\"), or pass \
+                "stage `{}` uses sandbox(\"local\"), which runs {what} on this machine without \
+                 isolation\n  help: use sandbox(\"process\"), or pass \
                  `--allow-unsandboxed` if you accept that",
                 stage.name
             )));
@@ -223,8 +225,9 @@ fn refuse_executors(pipeline: &Pipeline) -> Result<(), Failure> {
     for stage in &pipeline.stages {
         if let Some(executor) = stage.policy().executor {
             return Err(Failure::input(format!(
-                "stage `{}` asks for the executor `{executor}`, which this claw does not have\n  \
-                 help: leave `executor` out to run it on this machine",
+                "stage `{}` asks for the executor `{executor}`, and there is none: this claw runs \
+                 every stage on this machine\n  help: leave `executor` out; `concurrency` and \
+                 `resources` say how much of this machine a stage takes",
                 stage.name
             )));
         }

@@ -16,6 +16,7 @@ use crate::lang::{Value, large_integer};
 use crate::sandbox::{Command, Exit};
 use crate::store::{Digest, Entry, Objects, Tree};
 
+use super::misread::in_words;
 use super::place::{Backends, Place};
 
 /// Wall time of a command where nothing else is said: ten minutes.
@@ -52,6 +53,12 @@ impl Exec {
         let objects = &*context.objects;
         let place = Place::of(args.get("sandbox")?, &self.backends)?;
         let before = workspace(args, objects)?;
+        let outputs = match self.gives {
+            Gives::Done => texts(args, "outputs")?,
+            Gives::File => vec![args.str("output")?.to_string()],
+            Gives::Rows => Vec::new(),
+        };
+        let outputs = outputs.iter().map(|path| left(path)).collect::<Result<Vec<_>, _>>()?;
         let script = args.str("command")?;
         let (argv, stdin) = match self.gives {
             Gives::Rows => {
@@ -96,7 +103,7 @@ impl Exec {
         }
         // Of a command that is for one file, nothing else is kept.
         let wanted = match self.gives {
-            Gives::File => Some(args.str("output")?),
+            Gives::File => outputs.first().map(String::as_str),
             Gives::Rows => Some(ROWS),
             Gives::Done => None,
         };
@@ -115,7 +122,6 @@ impl Exec {
         }
         match (self.gives, file) {
             (Gives::Done, _) => {
-                let outputs = texts(args, "outputs")?;
                 let files = if outputs.is_empty() {
                     changed(&before, after)
                 } else {
@@ -128,7 +134,17 @@ impl Exec {
                 let name = path.rsplit('/').next().unwrap_or(path).to_string();
                 Ok(Value::File { digest: *digest, name })
             }
-            (Gives::File, None) => Err(absent(args.str("output")?, &changed(&before, after))),
+            (Gives::File, None) => {
+                let output = wanted.unwrap_or_default();
+                if is_folder(after, output) {
+                    return Err(CallError::row(format!(
+                        "`{output}` is a folder, and `exec.file` gives one file\n  help: \
+                         `exec.run(…, outputs: [\"{output}\"])` gives folders, as its `files`; or \
+                         name the file in it: `output: \"{output}/…\"`"
+                    )));
+                }
+                Err(absent(output, &changed(&before, after)))
+            }
             (Gives::Rows, Some((_, digest))) => rows(&objects.get(digest)?),
             (Gives::Rows, None) => Ok(Value::List(Vec::new())),
         }
@@ -242,11 +258,15 @@ fn rows(bytes: &[u8]) -> Result<Value, CallError> {
             continue;
         }
         let refuse = |why: String| {
-            let message = format!("line {} of its output is not a row: {why}", number + 1);
+            let message = format!("line {} of its output is not a row{why}", number + 1);
             CallError::Row { message, output: String::from_utf8_lossy(line).into_owned() }
         };
-        let json: serde_json::Value =
-            serde_json::from_slice(line).map_err(|err| refuse(err.to_string()))?;
+        let json: serde_json::Value = serde_json::from_slice(line).map_err(|err| {
+            let line = String::from_utf8_lossy(line);
+            // Theirs counts bytes.
+            let before = line.char_indices().take_while(|(at, _)| at + 1 < err.column());
+            refuse(format!(", column {}: {}", before.count() + 1, in_words(&err)))
+        })?;
         let large = std::str::from_utf8(line).ok().and_then(large_integer);
         if let Some(large) = large {
             let message = format!("line {} of its output, {large}", number + 1);
@@ -258,6 +278,24 @@ fn rows(bytes: &[u8]) -> Result<Value, CallError> {
         rows.push(Value::from_json(&json));
     }
     Ok(Value::List(rows))
+}
+
+/// The path of a declared output, without `.`; it lies in the workspace and is not the whole of it.
+fn left(output: &str) -> Result<String, CallError> {
+    let parts: Vec<&str> = output.split('/').filter(|part| !matches!(*part, "" | ".")).collect();
+    if output.starts_with('/') || parts.contains(&"..") || parts.is_empty() {
+        return Err(CallError::row(format!(
+            "`{output}` is nothing that a command can leave: name files and folders in the workspace"
+        )));
+    }
+    Ok(parts.join("/"))
+}
+
+/// Whether there is a folder of that name.
+fn is_folder(tree: &Tree, path: &str) -> bool {
+    let below = format!("{path}/");
+    matches!(tree.entries.get(path), Some(Entry::EmptyDir))
+        || tree.entries.keys().any(|name| name.starts_with(&below))
 }
 
 fn texts(args: &Args, name: &str) -> Result<Vec<String>, CallError> {
@@ -289,7 +327,7 @@ fn changed(before: &Tree, after: &Tree) -> Tree {
 fn declared(after: &Tree, outputs: &[String]) -> Result<Tree, CallError> {
     let mut entries = BTreeMap::new();
     for output in outputs {
-        let path = output.trim_end_matches('/');
+        let path = output.as_str();
         let below = format!("{path}/");
         let found: Vec<(String, Entry)> = after
             .entries

@@ -5,6 +5,7 @@ pub mod eval;
 pub mod exec;
 pub mod files;
 pub mod llm;
+mod misread;
 pub mod persona;
 pub mod place;
 pub mod rollout;

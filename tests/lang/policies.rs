@@ -8,9 +8,10 @@ use super::checked::bound;
 fn policies_have_a_type() {
     let text = r#"
 param many: int = 8
+param cluster: str = "slurm"
 stage a = [1] with {
   retries: 2, backoff: 500ms, timeout: 2m, on_error: drop(at_most: 5%), concurrency: many,
-  resources: { cpu: 2, memory: 2GiB, gpu: 1 }, executor: "slurm", cache: refresh, budget: $20,
+  resources: { cpu: 2, memory: 2GiB, gpu: 1 }, executor: cluster, cache: refresh, budget: $20,
   canary: 1_000, gate: .failed_share < 10%,
 }
 stage b = [1] with { on_error: keep, cache: off }

@@ -195,6 +195,16 @@ impl Checker<'_> {
         if let (&"image", Some(image)) = (&name, constant.as_str()) {
             self.pinned(image, value.span);
         }
+        if let (&"network", Some("on")) = (&name, constant.as_str()) {
+            self.tell(
+                Diagnostic::error("E0201", "a sandbox has no network")
+                    .at(value.span, "no sandbox can have this")
+                    .help(
+                        "leave `network` out, or write `network: off`; what a command needs from \
+                         outside it gets as an input",
+                    ),
+            );
+        }
         let Some(number) = constant.as_float() else {
             return;
         };

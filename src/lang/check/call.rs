@@ -339,6 +339,7 @@ impl Checker<'_> {
             }
         }
         let operator = signature.operator.clone();
+        self.bounded_arguments(&operator, &args);
         let kind = ExprKind::Call(Call { operator, args, returns: returns.clone() });
         Expr { kind, ty: returns, span }
     }

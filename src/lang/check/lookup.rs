@@ -65,7 +65,8 @@ impl Checker<'_> {
         } else {
             let label = did_you_mean(name, known.iter().copied(), "unknown name");
             let help = match hint {
-                Some(Type::Str | Type::Enum(_)) => Some(format!("for text write \"{name}\"")),
+                Some(Type::Str) => Some(format!("for text write \"{name}\"")),
+                Some(words @ Type::Enum(_)) => Some(format!("one of {words} is asked for")),
                 _ if known.is_empty() => None,
                 _ => Some(format!("there is {}", listed(known.iter().copied()))),
             };

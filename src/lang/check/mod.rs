@@ -6,6 +6,7 @@
 //! checked by `infer` and `call`; when a type stands for another is said by `fit` alone.
 
 mod attempts;
+mod bounds;
 mod builtin;
 mod call;
 mod constants;

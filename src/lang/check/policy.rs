@@ -60,7 +60,7 @@ impl Checker<'_> {
             "backoff" => (Type::Duration, 0),
             "timeout" => (Type::Duration, 1),
             "budget" => (Type::Money, 0),
-            "executor" => (Type::Str, 0),
+            "executor" => return self.executor(value),
             "cache" => return self.policy_word(value, &["on", "off", "refresh"], &what),
             "on_error" => return self.on_error(value),
             "resources" => return self.resources(value),
@@ -89,6 +89,24 @@ impl Checker<'_> {
                     .at(value.span, format!("at least {least}")),
             );
         }
+    }
+
+    /// There is no executor but this machine, which needs no name.
+    fn executor(&mut self, value: &ast::Expr) -> Option<Expr> {
+        let value = self.want(value, &Type::Str, "`executor`");
+        if let ExprKind::Const(name) = &value.kind
+            && let Some(name) = name.as_str()
+        {
+            self.tell(
+                Diagnostic::error("E0602", format!("there is no executor `{name}`"))
+                    .at(value.span, "this claw runs every stage on this machine")
+                    .help(
+                        "leave `executor` out; `concurrency` and `resources` say how much of this \
+                         machine a stage takes",
+                    ),
+            );
+        }
+        Some(value)
     }
 
     /// A policy that is one of a few words, written without quotes.

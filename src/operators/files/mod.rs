@@ -19,6 +19,8 @@ use crate::engine::{About, Args, CallError, Context, Kind, Operator, Pool, read_
 use crate::lang::{LargeInteger, Table, Value};
 use crate::store::{Digest, Objects};
 
+use super::misread::in_words;
+
 type Work = fn(&Args, &Context) -> Result<Value, CallError>;
 
 /// An operator over files.
@@ -129,9 +131,8 @@ impl Source {
         let line = text.split('\n').nth(err.line().saturating_sub(1)).unwrap_or_default();
         // Theirs counts bytes.
         let before = line.char_indices().take_while(|(at, _)| at + 1 < err.column()).count();
-        let why = err.to_string();
-        let why = why.rsplit_once(" at line ").map_or(why.as_str(), |(why, _)| why);
-        self.wrong(first + err.line().saturating_sub(1), before + 1, why)
+        let why = in_words(err);
+        self.wrong(first + err.line().saturating_sub(1), before + 1, &why)
     }
 }
 
