@@ -108,6 +108,7 @@ fn lengths(folder: &Path, fails: bool, journal: bool) -> Vec<i64> {
         cancel: Cancel::default(),
         log: Arc::new(RunLog::begin(folder, "main.claw", Vec::new()).expect("a log")),
         refresh: Vec::new(),
+        budget: None,
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()

@@ -193,6 +193,7 @@ fn run(folder: &Path, toys: &Toys, text: &str, threads: usize) -> (Ended, Arc<St
         cancel: Cancel::default(),
         log: Arc::new(RunLog::begin(folder, "main.claw", Vec::new()).expect("a log")),
         refresh: Vec::new(),
+        budget: None,
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(threads)

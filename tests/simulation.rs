@@ -139,6 +139,7 @@ fn run(
         cancel: Cancel::default(),
         log: Arc::new(RunLog::begin(&folder, "main.claw", Vec::new()).expect("a log")),
         refresh: Vec::new(),
+        budget: None,
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()

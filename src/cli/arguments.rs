@@ -186,6 +186,11 @@ pub(super) struct Run {
     #[arg(long, value_name = "STAGE")]
     pub(super) refresh: Vec<String>,
 
+    /// Spend at most this many dollars on models in this run, beside the budgets of its stages; what
+    /// is done by then is kept
+    #[arg(long, value_name = "DOLLARS", value_parser = dollars)]
+    pub(super) budget: Option<i64>,
+
     /// Ask nobody: only recorded answers are heard, and no key is needed. What is not recorded is told,
     /// and everything else is made
     #[arg(long, conflicts_with = "refresh")]
@@ -213,6 +218,15 @@ fn threads(text: &str) -> Result<usize, String> {
         return Err(format!("{MOST} threads are the most; one a core is the default"));
     }
     Ok(threads)
+}
+
+/// An amount of dollars such as `5`, `2.50` or `$2.50`, in micro-dollars.
+fn dollars(text: &str) -> Result<i64, String> {
+    let amount: Result<f64, _> = text.strip_prefix('$').unwrap_or(text).parse();
+    match amount {
+        Ok(amount) if (0.0..=1e9).contains(&amount) => Ok((amount * 1e6).round() as i64),
+        _ => Err("it is an amount of dollars, such as 2.50".to_string()),
+    }
 }
 
 /// `claw check`.

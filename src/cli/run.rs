@@ -118,6 +118,7 @@ fn with_store(
         cancel: Cancel::default(),
         log: Arc::new(log),
         refresh: args.refresh.clone(),
+        budget: args.budget,
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(threads)

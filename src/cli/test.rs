@@ -169,6 +169,7 @@ fn made(
         cancel: Cancel::default(),
         log: Arc::new(log),
         refresh: Vec::new(),
+        budget: None,
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(threads)

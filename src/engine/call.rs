@@ -70,6 +70,8 @@ pub(super) struct Shared {
     pub(super) board: Arc<Board>,
     pub(super) log: Arc<RunLog>,
     pub(super) outputs: HashMap<String, Arc<Output>>,
+    /// What the run may spend.
+    pub(super) budget: Option<Arc<Budget>>,
     /// What the program's secrets are.
     pub(super) secrets: Arc<Secrets>,
     /// Keys that are being worked on, so that equal calls are made once.

@@ -28,7 +28,7 @@ mod tolerance;
 mod unanswered;
 
 pub use board::{Board, Count, Line, State};
-pub use budget::{Budget, OverBudget, Reservation, dollars};
+pub use budget::{Budget, OverBudget, Reservation, Whose, dollars};
 pub use call::Operators;
 pub use changes::{changed_files, difference};
 pub use estimate::{Basis, Estimate};

@@ -244,7 +244,10 @@ pub enum CallError {
     #[error("{0}")]
     Infrastructure(String),
     /// The stage may not spend what the call may cost: it ends, and what it has done is kept.
-    #[error("{0}\n  help: everything done so far is kept; raise `budget` and run again to go on")]
+    #[error(
+        "{0}\n  help: everything done so far is kept; raise {what} and run again to go on",
+        what = .0.setting()
+    )]
     Budget(OverBudget),
     /// Nobody outside may be asked, and the answer is not recorded. It says nothing about the row.
     #[error("{0}")]

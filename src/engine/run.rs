@@ -19,6 +19,7 @@ use crate::plan::Plan;
 use crate::store::{Digest, Objects, Results, Store};
 
 use super::board::{Board, Count, State};
+use super::budget::Budget;
 use super::call::{Operators, Shared};
 use super::job::{Job, known_key, row_count};
 use super::log::{Event, RunLog, StageRecord};
@@ -40,6 +41,8 @@ pub struct Engine {
     pub log: Arc<RunLog>,
     /// Stages that run again although they are in the store.
     pub refresh: Vec<String>,
+    /// The most that all stages together may spend on models, in micro-dollars.
+    pub budget: Option<i64>,
 }
 
 /// How a run ended.
@@ -93,6 +96,7 @@ impl Engine {
             board: board.clone(),
             log: self.log.clone(),
             outputs,
+            budget: self.budget.map(|limit| Arc::new(Budget::of_run(limit))),
             secrets: plan.pipeline.secrets.clone(),
             working: Default::default(),
             renewed: Default::default(),

@@ -233,6 +233,35 @@ fn a_stage_does_not_spend_more_than_its_budget() {
 }
 
 #[test]
+fn a_run_does_not_spend_more_than_its_budget() {
+    let server = Server::of(vec![says("Yes.")]);
+    let stage = |name: &str| {
+        format!(
+            "stage {name} = for n in 1..=20 {{ llm.text(model: model(\"teacher\", max_tokens: 20), \
+             prompt: \"{name} {{n}}?\") }} with {{ on_error: keep, concurrency: 4 }}\noutput {name}\n"
+        )
+    };
+    let program = format!("use std/llm\n{}{}", stage("a"), stage("b"));
+    // An answer costs 5 tokens at $0.001 each, and is reserved at 20.
+    let project = project(&server, "prices = { input = 0, output = 1000 }\n", &program);
+    let run = |budget: &str| {
+        let output = project.claw(&["run", "main.claw", "--quiet", "--budget", budget]);
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let (code, said) = run("0.10");
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("the run's budget of $0.10 does not cover the next call"), "{said}");
+    assert!(said.contains("raise `--budget` and run again"), "{said}");
+    let asked = server.count();
+    assert!((10..=20).contains(&asked), "{asked} answers of half a cent");
+    assert_eq!(run("$5").0, Some(0));
+    assert_eq!(server.count(), 40, "what was paid is kept");
+    let (code, said) = run("much");
+    assert_eq!(code, Some(2), "{said}");
+    assert!(said.contains("an amount of dollars, such as 2.50"), "{said}");
+}
+
+#[test]
 fn doctor_lists_models_and_whether_their_key_is_there() {
     let server = Server::of(vec![says("Yes.")]);
     let project = project(

@@ -1,6 +1,6 @@
 //! Who may speak, how much, and what is kept of it.
 
-use claw::engine::OverBudget;
+use claw::engine::{OverBudget, Whose};
 use claw::model::endpoint::{Allowance, Over};
 use claw::model::{Answer, Finish, ModelError, Usage};
 use serde_json::{Value as Json, json};
@@ -128,7 +128,7 @@ async fn what_the_model_cannot_or_will_not_do_is_told_apart() {
     assert_eq!(served.question("token", &ask("d")).await.0, 403);
     assert_eq!(model.asked().len(), 4);
 
-    let over = OverBudget { limit: 5, spent: 3, asked: 4 };
+    let over = OverBudget { whose: Whose::Stage, limit: 5, spent: 3, asked: 4 };
     let model = Scripted::new(move |_, _| Err(ModelError::Budget(over)));
     let session = super::client::session(&model, PLENTY);
     let served = Served::with(&session);

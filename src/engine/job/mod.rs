@@ -110,7 +110,7 @@ impl Job {
             shared: shared.clone(),
             node,
             line,
-            budget: policy.budget.map(|limit| Arc::new(Budget::new(limit))),
+            budget: Budget::within(policy.budget, shared.budget.as_ref()),
             policy: Arc::new(policy),
             output,
             failure: Default::default(),

@@ -198,7 +198,7 @@ impl Remote {
     fn most(&self, body: &[u8], request: &Request) -> Result<i64, ModelError> {
         if self.settings.prices.is_none() {
             return Err(ModelError::Unavailable(format!(
-                "the stage has a budget, and claw.toml does not say what the model `{name}` costs\n  \
+                "there is a budget, and claw.toml does not say what the model `{name}` costs\n  \
                  help: add `prices = {{ input = 0.0, output = 0.0 }}` (dollars for a million tokens) \
                  to [models.{name}]",
                 name = self.name
