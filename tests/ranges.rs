@@ -121,6 +121,7 @@ fn looks(rows: &str) -> Seen {
         cancel: Cancel::default(),
         log: Arc::new(RunLog::begin(folder.path(), "main.claw", Vec::new()).expect("a log")),
         refresh: Vec::new(),
+        budget: None,
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)

@@ -413,3 +413,28 @@ fn the_example_runs() {
     let expected = "town,sold,dearest\nAalst,1,coffee beans\nBruges,2,coffee beans\nGhent,2,a large porcelain pot\n";
     assert_eq!(written, expected);
 }
+
+#[test]
+fn a_call_for_each_group_gives_its_rows() {
+    let project = Project::new();
+    project.write(
+        "main.claw",
+        "stage xs = [{ n: 1, k: \"a\" }, { n: 2, k: \"a\" }, { n: 3, k: \"b\" }, { n: 4, k: \"a\" }]\n\
+         stage groups = group(xs, by: .k)\n\
+         stage firsts = for g in groups { take(g.rows, count: 2) }\n\
+         stage all = for g in groups { g.rows }\n\
+         stage numbers = for f in firsts + all { { n: f.n } }\n\
+         stage some = for g in groups { if len(g.rows) > 1 then take(g.rows, count: 1) else null }\n\
+         output numbers as \"numbers.jsonl\"\noutput some as \"some.jsonl\"\n",
+    );
+    project.ok(&["run", "main.claw", "--quiet"]);
+    let read = |path| std::fs::read_to_string(project.path(path)).expect("rows");
+    let numbers: Vec<String> = read("numbers.jsonl")
+        .lines()
+        .map(|line| line.replace("{\"n\":", "").replace('}', ""))
+        .collect();
+    assert_eq!(numbers, ["1", "2", "3", "1", "2", "4", "3"]);
+    assert_eq!(read("some.jsonl"), "{\"k\":\"a\",\"n\":1}\n");
+    let plan = project.json(&["plan", "main.claw"]);
+    assert!(plan["stages"].as_array().expect("stages").iter().all(|stage| stage["will_run"] == 0));
+}

@@ -300,7 +300,7 @@ async fn unshaped(caller: &dyn Caller, expr: &Expr, scope: Scope) -> Result<Valu
             .await?;
             let mut rows = Vec::new();
             for value in made {
-                flatten(value, &each.body, &mut rows);
+                flatten(value, &each.body, &mut rows, &|row| caller.row(row))?;
             }
             Ok(Value::List(rows))
         }
@@ -459,12 +459,31 @@ fn fan_out<'a>(
     })
 }
 
-/// Adds what one call of a `for` body gave: a list gives many rows, an absent optional none.
-pub fn flatten(value: Value, body: &Expr, rows: &mut Vec<Value>) {
+/// Adds what one call of a `for` body gave: a list or a table gives many rows, an absent optional
+/// none. `read` gives a row of a table.
+///
+/// # Errors
+/// When a row cannot be read.
+pub fn flatten<E>(
+    value: Value,
+    body: &Expr,
+    rows: &mut Vec<Value>,
+    read: &dyn Fn(&Digest) -> Result<Value, E>,
+) -> Result<(), E> {
     use crate::lang::Type;
+    let several = match &body.ty {
+        Type::Optional(of) => matches!(**of, Type::List(_)),
+        ty => matches!(ty, Type::List(_)),
+    };
     match (&body.ty, value) {
         (Type::Optional(_), Value::Null) => {}
-        (Type::List(_), Value::List(items)) => rows.extend(items),
+        (_, Value::List(items)) if several => rows.extend(items),
+        (_, Value::Table(table)) if several => {
+            for row in &table.rows {
+                rows.push(read(row)?);
+            }
+        }
         (_, value) => rows.push(value),
     }
+    Ok(())
 }

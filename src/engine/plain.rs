@@ -419,7 +419,12 @@ impl Batched<'_> {
             Ok(value) => {
                 self.made.taken += 1;
                 let mut rows = Vec::new();
-                flatten(value, &each.body, &mut rows);
+                // What holds a table is not plain, and goes the way of other rows.
+                let read = |_: &Digest| Err("a plain row holds a table");
+                if let Err(why) = flatten(value, &each.body, &mut rows, &read) {
+                    let from = Origin::of(each, |name| scope.local(name), input);
+                    return self.fail(place, why, from);
+                }
                 for (number, row) in rows.iter().enumerate() {
                     let mut place = place.clone();
                     place.push(number as u32);

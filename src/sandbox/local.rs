@@ -209,8 +209,9 @@ impl LocalSandbox {
         });
         let (mut tree, refused) = match file {
             Some(tree) => (tree, Vec::new()),
-            None => workspace::collect(root, &self.limits, true, Some(&mut take))
-                .map_err(damaged)?,
+            None => {
+                workspace::collect(root, &self.limits, true, Some(&mut take)).map_err(damaged)?
+            }
         };
         kept.map_err(unkept)?;
         for (path, entry) in &mut tree.entries {

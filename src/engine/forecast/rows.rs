@@ -6,6 +6,7 @@ use crate::lang::{self, BinaryOp, Expr, ExprKind, For, IntRange, OnError, Stage,
 use crate::store::{Digest, Objects};
 
 use super::super::evaluate::{Rows, Scope, Stop, evaluate, flatten};
+use super::super::operator::read_value;
 use super::bound::Bound;
 use super::items::Items;
 use super::look::Look;
@@ -125,8 +126,10 @@ impl Ahead<'_> {
                     if caller.made() { &mut look.told.will_run } else { &mut look.told.cached };
                 *counter += 1;
                 let mut rows = Vec::new();
-                flatten(value, &each.body, &mut rows);
-                out.extend(rows.iter().map(|row| self.store.put(&row.encode()).ok()));
+                match flatten(value, &each.body, &mut rows, &|row| read_value(&*self.store, row)) {
+                    Ok(()) => out.extend(rows.iter().map(|row| self.store.put(&row.encode()).ok())),
+                    Err(_) => out.push(None),
+                }
             }
             Err(stop) => {
                 if caller.is_over() || matches!(stop, Stop::Failed(_)) {

@@ -454,7 +454,8 @@ impl Job {
         }
         let value = evaluate(caller, &each.body, row.scope.clone()).await.map_err(failure)?;
         let mut rows = Vec::new();
-        flatten(value, &each.body, &mut rows);
+        let read = |row: &Digest| read_value(&*self.shared.store, row);
+        flatten(value, &each.body, &mut rows, &read)?;
         let store = &self.shared.store;
         let digests =
             rows.iter().map(|row| store.put(&row.encode())).collect::<Result<Vec<_>, _>>()?;
