@@ -417,7 +417,6 @@ impl Batched<'_> {
         }
         match lang::evaluate(&each.body, scope) {
             Ok(value) => {
-                self.made.taken += 1;
                 let mut rows = Vec::new();
                 // What holds a table is not plain, and goes the way of other rows.
                 let read = |_: &Digest| Err("a plain row holds a table");
@@ -425,6 +424,7 @@ impl Batched<'_> {
                     let from = Origin::of(each, |name| scope.local(name), input);
                     return self.fail(place, why, from);
                 }
+                self.made.taken += 1;
                 for (number, row) in rows.iter().enumerate() {
                     let mut place = place.clone();
                     place.push(number as u32);
