@@ -82,3 +82,22 @@ fn json_maps_are_sorted() {
     let json = serde_json::json!({ "b": 1, "a": 2 });
     assert_eq!(json.to_string(), r#"{"a":2,"b":1}"#);
 }
+
+#[test]
+fn the_map_shows_each_room_once_and_files_that_are_there() {
+    let map = std::fs::read_to_string(checkout().join("docs/ARCHITECTURE.md")).expect("the map");
+    let mut rooms = Vec::new();
+    for line in map.lines() {
+        let cells: Vec<&str> = line.split('|').map(str::trim).collect();
+        let ["", room, _, files, ""] = cells[..] else { continue };
+        let Some(room) = room.strip_prefix('`').and_then(|room| room.strip_suffix("/`")) else {
+            continue;
+        };
+        for file in files.split('`').skip(1).step_by(2) {
+            let path = checkout().join("src").join(room).join(file);
+            assert!(path.exists(), "{} is not there", path.display());
+        }
+        rooms.push(room.to_string());
+    }
+    assert_eq!(rooms, ROOMS);
+}

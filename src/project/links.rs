@@ -12,7 +12,14 @@ use std::sync::{Mutex, PoisonError};
 /// Follows links; remembers where folders are, as they were when they were met first.
 #[derive(Debug, Default)]
 pub struct Links {
-    folders: Mutex<HashMap<PathBuf, PathBuf>>,
+    folders: Mutex<HashMap<PathBuf, Folder>>,
+}
+
+/// Where a folder really is, if it is there, or else would be.
+#[derive(Debug, Clone)]
+struct Folder {
+    real: PathBuf,
+    is_there: bool,
 }
 
 /// Where a path leads.
@@ -30,22 +37,23 @@ impl Links {
     /// # Errors
     /// When a link on the way leads nowhere, or in a circle.
     pub fn follow(&self, path: &Path) -> io::Result<Place> {
-        let there = path.symlink_metadata().ok();
-        if there.as_ref().is_some_and(Metadata::is_symlink) {
-            let real = path.canonicalize().map_err(|err| {
-                let why = match err.kind() {
-                    io::ErrorKind::NotFound => "leads nowhere".to_string(),
-                    _ => format!("cannot be followed: {err}"),
-                };
-                io::Error::new(err.kind(), format!("{} is a link that {why}", path.display()))
-            })?;
-            let there = real.metadata().ok();
-            return Ok(Place { real, there });
-        }
-        let real = match (path.parent(), path.file_name()) {
-            (Some(above), Some(name)) => self.folder(above)?.join(name),
-            _ => path.to_path_buf(),
+        let (Some(above), Some(name)) = (path.parent(), path.file_name()) else {
+            return Ok(Place { real: path.to_path_buf(), there: path.metadata().ok() });
         };
+        let above = self.known(above)?;
+        // Where there is no folder, nothing is in it.
+        let there = if above.is_there { path.symlink_metadata().ok() } else { None };
+        if !there.as_ref().is_some_and(Metadata::is_symlink) {
+            return Ok(Place { real: above.real.join(name), there });
+        }
+        let real = path.canonicalize().map_err(|err| {
+            let why = match err.kind() {
+                io::ErrorKind::NotFound => "leads nowhere".to_string(),
+                _ => format!("cannot be followed: {err}"),
+            };
+            io::Error::new(err.kind(), format!("{} is a link that {why}", path.display()))
+        })?;
+        let there = real.metadata().ok();
         Ok(Place { real, there })
     }
 
@@ -54,13 +62,18 @@ impl Links {
     /// # Errors
     /// See [`Links::follow`].
     pub fn folder(&self, path: &Path) -> io::Result<PathBuf> {
-        let known = || self.folders.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(real) = known().get(path) {
-            return Ok(real.clone());
+        Ok(self.known(path)?.real)
+    }
+
+    fn known(&self, path: &Path) -> io::Result<Folder> {
+        let folders = || self.folders.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(folder) = folders().get(path) {
+            return Ok(folder.clone());
         }
-        let real = self.follow(path)?.real;
-        known().insert(path.to_path_buf(), real.clone());
-        Ok(real)
+        let Place { real, there } = self.follow(path)?;
+        let folder = Folder { real, is_there: there.is_some() };
+        folders().insert(path.to_path_buf(), folder.clone());
+        Ok(folder)
     }
 }
 
