@@ -117,8 +117,9 @@ impl Cgroups {
             };
             std::fs::read_to_string(group.path.join(name)).ok()?.trim().parse::<u64>().ok()
         };
-        // A byte is of a process.
-        if group.procs.read_at(&mut [0], 0).ok() != Some(0) {
+        // Opened each time: a file that stays open says for a second who was there before (version 1).
+        let procs = std::fs::read(group.path.join("cgroup.procs"));
+        if !procs.is_ok_and(|processes| processes.is_empty()) {
             State::Dying
         } else if counted().is_some_and(|bytes| bytes <= RESIDUE) && group.kills() == Some(0) {
             State::Ready
@@ -138,8 +139,7 @@ impl Cgroups {
             other => other?,
         }
         let made = limit(&path, self.version, bounds).and_then(|counter| {
-            let procs =
-                OpenOptions::new().read(true).write(true).open(path.join("cgroup.procs"))?;
+            let procs = OpenOptions::new().write(true).open(path.join("cgroup.procs"))?;
             Ok((procs, File::open(path.join(counter))?))
         });
         match made {
