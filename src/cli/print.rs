@@ -128,6 +128,24 @@ pub(super) fn cell(value: &Value) -> String {
     }
 }
 
+/// A value as runs record it, in few words: a file by its name and digest, else as the language writes
+/// it.
+pub(super) fn brief(json: &serde_json::Value) -> String {
+    let digest =
+        |key: &str| -> Option<String> { Some(json.get(key)?.as_str()?.chars().take(12).collect()) };
+    let name = || json.get("name").and_then(serde_json::Value::as_str).unwrap_or("file");
+    let text = match (digest("$file"), digest("$dir")) {
+        (Some(digest), _) => format!("{} ({digest})", name()),
+        (None, Some(digest)) => format!("dir {digest}"),
+        (None, None) => json.to_string(),
+    };
+    let text = safe(&text).replace(['\n', '\t'], " ");
+    match text.char_indices().nth(CELL - 1) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text,
+    }
+}
+
 /// Whether a field is too much for a cell: long text, or records inside records.
 fn too_much(value: &Value) -> bool {
     match value {

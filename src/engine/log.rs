@@ -14,6 +14,7 @@ use std::io::{BufRead, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::plan::Part;
@@ -247,14 +248,16 @@ impl RunLog {
         std::fs::write(self.folder.join(program_record::FILE), bytes)
     }
 
-    /// Leaves what the stages were made of, for the reasons that the next plan gives.
+    /// Leaves what the stages were made of, a line each, for the reasons that the next plan gives.
     ///
     /// # Errors
     /// When the disk refuses.
     pub fn leave_stages(&self, stages: &[StageRecord]) -> std::io::Result<()> {
         let path = self.folder.join("stages.json");
         let temporary = self.folder.join("stages.json.new");
-        std::fs::write(&temporary, pretty(stages)?)?;
+        let lines: Vec<Vec<u8>> =
+            stages.par_iter().map(serde_json::to_vec).collect::<Result<_, _>>()?;
+        std::fs::write(&temporary, [&b"[\n"[..], &lines.join(&b",\n"[..]), b"\n]\n"].concat())?;
         std::fs::rename(temporary, path)
     }
 }

@@ -14,9 +14,6 @@ const SHOWN: usize = 48;
 /// Files of a directory that are named.
 const FILES: usize = 4;
 
-/// Characters of an added or removed row.
-const ROW: usize = 160;
-
 /// Tells all of it.
 pub(super) fn tell(old: &Side, new: &Side, difference: &Difference) -> String {
     let named =
@@ -66,18 +63,15 @@ fn list(out: &mut String, title: &str, changed: &[Changed]) {
     out.push_str(&format!("\n{title}\n"));
     for one in changed {
         let told = match (&one.old, &one.new) {
-            (Some(old), Some(new)) => format!("{}: {} → {}", one.name, short(old), short(new)),
-            (None, Some(new)) => format!("{} is new: {}", one.name, short(new)),
-            (Some(old), None) => format!("{} is gone (was {})", one.name, short(old)),
+            (Some(old), Some(new)) => {
+                format!("{}: {} → {}", one.name, print::brief(old), print::brief(new))
+            }
+            (None, Some(new)) => format!("{} is new: {}", one.name, print::brief(new)),
+            (Some(old), None) => format!("{} is gone (was {})", one.name, print::brief(old)),
             (None, None) => continue,
         };
         out.push_str(&format!("  {told}\n"));
     }
-}
-
-fn short(json: &serde_json::Value) -> String {
-    let text = json.as_str().map_or_else(|| json.to_string(), str::to_string);
-    cut(&print::safe(&text).replace('\n', " "), ROW)
 }
 
 fn cut(text: &str, most: usize) -> String {
@@ -163,7 +157,7 @@ fn examples(out: &mut String, stage: &StageDiff) {
     for example in &stage.examples {
         out.push_str(&format!("  {}", title(example)));
         match &example.value {
-            Some(value) => out.push_str(&format!(": {}\n", short(value))),
+            Some(value) => out.push_str(&format!(": {}\n", print::brief(value))),
             None => {
                 out.push('\n');
                 for field in &example.fields {

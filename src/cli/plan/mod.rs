@@ -69,7 +69,10 @@ fn changed_params(run: &RunRecord, plan: &Plan) -> Vec<String> {
         let now = value.to_json();
         match run.info.params.iter().find(|(other, _)| other == name) {
             Some((_, was)) if *was == now => {}
-            Some((_, was)) => changed.push(format!("{name} {was} → {now}")),
+            Some((_, was)) => {
+                let (was, now) = (print::brief(was), print::brief(&now));
+                changed.push(format!("{name} {was} → {now}"));
+            }
             None => changed.push(format!("{name} is new")),
         }
     }
