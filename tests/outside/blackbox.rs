@@ -275,18 +275,19 @@ fn an_agent_that_cannot_be_is_refused() {
     if !crate::sandbox::works() {
         return;
     }
-    for (agent, told) in [
-        (r#"rollout.blackbox(command: " ")"#, "`command` is empty"),
-        (r#"rollout.blackbox(command: "true", max_steps: 0)"#, "`max_steps` must be at least 1"),
-        (r#"rollout.openclaw(version: "latest")"#, "one of the package's versions"),
+    for (agent, code, told) in [
+        (r#"rollout.blackbox(command: " ")"#, 1, "`command` is empty"),
+        (r#"rollout.blackbox(command: "true", max_steps: 0)"#, 2, "`max_steps` is out of range"),
+        (r#"rollout.openclaw(version: "latest")"#, 1, "one of the package's versions"),
         (
             r#"rollout.openclaw(version: "2026.4.1")"#,
+            1,
             "claw.toml does not say where OpenClaw is installed",
         ),
     ] {
         let project = project(&program(agent, SOLVER, 1, BOX));
         let output = project.claw(&["run", "main.claw", "--quiet"]);
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(output.status.code() == Some(1) && said.contains(told), "{agent}: {said}");
+        assert!(output.status.code() == Some(code) && said.contains(told), "{agent}: {said}");
     }
 }

@@ -253,6 +253,7 @@ async fn a_stage_runs_in_the_image_that_it_names() {
             ("inputs", none()),
             ("folders", none()),
             ("outputs", none()),
+            ("secrets", Value::Record(Default::default())),
             ("sandbox", sandbox),
         ];
         let args = Args(args.map(|(name, value)| (name.to_string(), value)).into());
