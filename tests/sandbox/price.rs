@@ -414,6 +414,21 @@ fn goals(prices: &[(&'static str, Price)]) -> String {
             line(&format!("{name}, times the processor time"), processor, goal, processor >= goal);
         }
     }
+    // What the command itself takes is no cost of a sandbox.
+    if let (Some((_, plain)), Some((_, other))) = (of("plain exec"), of("bwrap")) {
+        let over = |price: &Price| price.processor() - plain.processor();
+        writeln!(
+            text,
+            "over a plain exec, processor: {:.2} ms, bwrap {:.2} ms, {:.2} times",
+            over(first),
+            over(other),
+            over(other) / over(first)
+        )
+        .expect("a text");
+        let over = |price: &Price| price.wall() - plain.wall();
+        writeln!(text, "over a plain exec, wall: bwrap {:.2} times", over(other) / over(first))
+            .expect("a text");
+    }
     text
 }
 
