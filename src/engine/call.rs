@@ -19,6 +19,7 @@ use super::operator::{Args, CallError, Cancel, Context, Kind, Operator, read_val
 use super::output::{Output, keep_tables};
 use super::pools::{Held, Pools};
 use super::secrets::{CallSecrets, Guarded};
+use super::turns::Turns;
 
 /// The pause before a first further attempt when the stage's policy does not say.
 const BACKOFF_MS: u64 = 500;
@@ -66,6 +67,8 @@ pub(super) struct Shared {
     pub(super) store: Arc<Store>,
     pub(super) operators: Operators,
     pub(super) pools: Pools,
+    /// Turns to compute rows that no call makes.
+    pub(super) turns: Arc<Turns>,
     pub(super) cancel: Cancel,
     pub(super) board: Arc<Board>,
     pub(super) log: Arc<RunLog>,

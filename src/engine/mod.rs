@@ -25,6 +25,7 @@ mod retention;
 mod run;
 mod secrets;
 mod tolerance;
+mod turns;
 mod unanswered;
 
 pub use board::{Board, Count, Line, State};

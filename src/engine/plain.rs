@@ -241,8 +241,13 @@ impl Work<'_> {
             self.settle(plain).await?;
         }
         self.job.board().set(State::Running);
+        let turn = self.job.turn().await;
         let (job, plain, tests) = (self.job.clone(), plain.clone(), tests.clone());
-        self.batches.spawn_blocking(move || job.batch(&plain, &tests, batch));
+        self.batches.spawn_blocking(move || {
+            let made = job.batch(&plain, &tests, batch);
+            drop(turn);
+            made
+        });
         Ok(())
     }
 

@@ -26,6 +26,7 @@ use super::log::{Event, RunLog, StageRecord};
 use super::operator::Cancel;
 use super::output::{End, Output};
 use super::pools::{Limits, Pools};
+use super::turns::Turns;
 
 /// What a run is made of.
 pub struct Engine {
@@ -91,6 +92,7 @@ impl Engine {
             store: self.store.clone(),
             operators: self.operators.clone(),
             pools: Pools::new(self.limits),
+            turns: Turns::new(self.limits.threads),
             // A stage that fails stops the run; being asked to stop is something else.
             cancel: self.cancel.child(),
             board: board.clone(),

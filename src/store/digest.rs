@@ -4,7 +4,9 @@
 //! too, made by [`KeyHasher`], which writes every part with its length in front, so that no two
 //! different lists of parts give the same bytes.
 
+use std::collections::HashMap;
 use std::fmt;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::str::FromStr;
 
 /// The blake3 hash of some bytes: 32 bytes, shown as 64 hexadecimal digits.
@@ -78,6 +80,28 @@ impl<'de> serde::Deserialize<'de> for Digest {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Digest, D::Error> {
         let text = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
         text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// Things by their digests.
+pub(super) type ByDigest<T> = HashMap<Digest, T, BuildHasherDefault<Front>>;
+
+/// Hashes a digest to its first bytes, which are as random as any hash of it.
+#[derive(Default)]
+pub(super) struct Front(u64);
+
+impl Hasher for Front {
+    fn write(&mut self, bytes: &[u8]) {
+        if let Some(front) = bytes.first_chunk() {
+            self.0 = u64::from_le_bytes(*front);
+        }
+    }
+
+    // The length is the same for all.
+    fn write_usize(&mut self, _: usize) {}
+
+    fn finish(&self) -> u64 {
+        self.0
     }
 }
 

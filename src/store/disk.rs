@@ -6,6 +6,7 @@
 //! its way is answered from memory. A process that is killed loses nothing that was appended; a machine
 //! that loses power loses at most what was not synced yet, never half of anything.
 
+mod recent;
 mod settler;
 mod writer;
 
@@ -19,7 +20,7 @@ use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
-use super::digest::Digest;
+use super::digest::{ByDigest, Digest};
 use super::index::{Batch, Index};
 use super::lock::Lock;
 use super::objects::{Objects, StoreError};
@@ -28,6 +29,7 @@ use super::receipt::{Receipt, Results};
 use super::references::{Role, Walk};
 use super::{filesystem, suspect};
 
+use recent::Recent;
 use settler::Settler;
 use writer::{Work, Writer};
 
@@ -48,8 +50,9 @@ struct Shared {
     folder: PathBuf,
     index: Index,
     /// What the index does not know yet.
-    objects: Mutex<HashMap<Digest, Waiting<Arc<[u8]>>>>,
-    receipts: Mutex<HashMap<Digest, Waiting<Receipt>>>,
+    objects: Mutex<ByDigest<Waiting<Arc<[u8]>>>>,
+    receipts: Mutex<ByDigest<Waiting<Receipt>>>,
+    recent: Recent,
     packs: Mutex<HashMap<u32, Arc<File>>>,
     failure: Mutex<Option<Failed>>,
     /// Whether damage was found, now or earlier (see [`suspect`]).
@@ -112,6 +115,7 @@ impl Store {
             index,
             objects: Mutex::default(),
             receipts: Mutex::default(),
+            recent: Recent::default(),
             packs: Mutex::default(),
             failure: Mutex::default(),
             suspect: AtomicBool::new(suspected),
@@ -169,8 +173,9 @@ impl Store {
             return Ok(0);
         }
         self.sync()?;
-        let good =
-            |digest: &Digest| self.read(digest).is_ok() || matches!(self.kept(digest), Ok(Some(_)));
+        let good = |digest: &Digest| {
+            self.read_back(digest).is_ok() || matches!(self.kept(digest), Ok(Some(_)))
+        };
         let named = suspect::read(self.folder()).unwrap_or_default();
         let left = named.iter().filter(|digest| !good(digest)).count();
         if left == 0 {
@@ -216,8 +221,16 @@ impl Store {
         let _ = suspect::add(self.folder(), [*what]);
     }
 
-    /// An object, verified, with nothing done about one that is bad.
+    /// An object, with nothing done about one that is bad.
     fn read(&self, digest: &Digest) -> Result<Arc<[u8]>, StoreError> {
+        match self.shared.recent.get(digest) {
+            Some(bytes) => Ok(bytes),
+            None => self.read_back(digest),
+        }
+    }
+
+    /// An object as it lies in the store, verified.
+    fn read_back(&self, digest: &Digest) -> Result<Arc<[u8]>, StoreError> {
         match self.shared.find(digest)? {
             Some(Waiting::Here(bytes)) => Ok(bytes),
             Some(Waiting::At(place)) => {
@@ -294,6 +307,7 @@ impl Store {
         if new.is_empty() {
             return Ok(());
         }
+        self.shared.recent.add(&new);
         // Queued before anybody else can take them for brought: a receipt that names them comes later.
         let due = self.writer.queue(Work::Objects(new));
         drop(waiting);

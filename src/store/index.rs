@@ -12,6 +12,7 @@
 use std::cell::Cell;
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, Once, PoisonError};
 
 use super::digest::Digest;
@@ -24,6 +25,8 @@ use super::segments::Segments;
 pub(super) struct Index {
     /// There until it is dropped.
     trees: Option<Trees>,
+    /// Whether anything may be forgotten, without which sled is not asked for every object.
+    forgets: AtomicBool,
     /// Where sled writes.
     file: PathBuf,
     store: PathBuf,
@@ -231,7 +234,16 @@ impl Index {
         let objects = Segments::open(&folder.join("objects"), &state.objects)?;
         let receipts = Segments::open(&folder.join("receipts"), &state.receipts)?;
         let (file, store) = (path.join("db"), store.to_path_buf());
-        Ok(Index { trees: Some(trees), file, store, objects, receipts, told: Mutex::default() })
+        let forgets = AtomicBool::new(guarded(|| Ok(!trees.forgotten.is_empty()))?);
+        Ok(Index {
+            trees: Some(trees),
+            forgets,
+            file,
+            store,
+            objects,
+            receipts,
+            told: Mutex::default(),
+        })
     }
 
     fn trees(&self) -> &Trees {
@@ -252,10 +264,10 @@ impl Index {
             Ok(Some(place)) => place,
             Err(err) => return Err(err),
         };
-        let forgotten = guarded(|| {
-            let forgotten = &self.trees().forgotten;
-            if forgotten.is_empty() { Ok(None) } else { forgotten.get(digest.0) }
-        })?;
+        if !self.forgets.load(Ordering::Relaxed) {
+            return Ok(Some(place));
+        }
+        let forgotten = guarded(|| self.trees().forgotten.get(digest.0))?;
         Ok((forgotten.as_deref() != Some(&place.encode())).then_some(place))
     }
 
@@ -288,6 +300,7 @@ impl Index {
     /// Forgets an object, so that it counts as absent.
     pub(super) fn forget_object(&self, digest: &Digest) {
         if let Ok(Some(place)) = self.objects.find(digest) {
+            self.forgets.store(true, Ordering::Relaxed);
             let _ = guarded(|| self.trees().forgotten.insert(digest.0, &place.encode()));
         }
     }

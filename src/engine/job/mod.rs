@@ -26,6 +26,7 @@ use super::log::Event;
 use super::operator::{CallError, read_value};
 use super::output::{End, Output, Place, Reader, keep_value};
 use super::plain::Plain;
+use super::turns::Turn;
 use super::unanswered::Unanswered;
 pub(super) use failures::Origin;
 
@@ -130,6 +131,11 @@ impl Job {
 
     pub(super) fn board(&self) -> &super::board::Line {
         &self.shared.board.lines[self.line]
+    }
+
+    /// Waits for this stage's turn to compute rows.
+    pub(super) async fn turn(&self) -> Turn {
+        self.shared.turns.take(self.line).await
     }
 
     pub(super) fn caller(&self) -> RowCaller {

@@ -1,13 +1,12 @@
 //! What was appended is settled in the background: a thread of its own syncs it and tells the index,
 //! a few times a second, so that whoever appends waits for neither.
 
-use std::collections::HashMap;
 use std::fs::File;
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::store::digest::Digest;
+use crate::store::digest::{ByDigest, Digest};
 use crate::store::index::Batch;
 use crate::store::pack::Place;
 
@@ -231,7 +230,7 @@ impl Settler {
 }
 
 /// Leaves to the index what it was told; what was brought once more since then stands elsewhere.
-fn forget_standing<T>(waiting: &mut HashMap<Digest, Waiting<T>>, told: &[(Digest, Place)]) {
+fn forget_standing<T>(waiting: &mut ByDigest<Waiting<T>>, told: &[(Digest, Place)]) {
     for (name, told) in told {
         if matches!(waiting.get(name), Some(Waiting::At(place)) if place == told) {
             waiting.remove(name);
