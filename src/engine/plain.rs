@@ -25,7 +25,7 @@ use super::operator::{CallError, read_value};
 use super::output::Place;
 
 /// Rows of a batch.
-const BATCH: usize = 512;
+pub(super) const BATCH: usize = 512;
 
 /// Items of inner generators that are gone over before what they gave is kept: one row of a batch may meet
 /// millions of others in the generators that come after.
@@ -116,11 +116,6 @@ impl Job {
         made.and(settled)?;
         self.all_started();
         Ok(())
-    }
-
-    /// Whether no more rows are to be started.
-    fn is_over(&self) -> bool {
-        self.shared.cancel.is_cancelled() || self.give_up.load(Ordering::Relaxed)
     }
 
     /// Makes the rows of one batch and keeps them.
@@ -244,9 +239,8 @@ impl Work<'_> {
         let turn = self.job.turn().await;
         let (job, plain, tests) = (self.job.clone(), plain.clone(), tests.clone());
         self.batches.spawn_blocking(move || {
-            let made = job.batch(&plain, &tests, batch);
-            drop(turn);
-            made
+            let _turn = turn;
+            job.batch(&plain, &tests, batch)
         });
         Ok(())
     }

@@ -226,7 +226,7 @@ impl Graph {
             1 => Only::In(test),
             _ => Only::All,
         };
-        match chance.below(16) {
+        match chance.below(18) {
             0..7 => Kind::Each { of, by: Each::Shaky, only },
             7 => Kind::Each { of, by: Each::Double, only },
             8 => Kind::Each { of, by: chance.pick(&[Each::Half, Each::Split]), only },
@@ -235,7 +235,7 @@ impl Graph {
             10 => Kind::Nested { of, inner: other },
             11 => Kind::Plus { of, more: chance.below(9) as i64 },
             12 => Kind::Both(of, other),
-            13 => Kind::Some { of, test },
+            13 | 16 | 17 => Kind::Some { of, test },
             14 => chance.pick(&[Kind::Sorted as fn(usize) -> Kind, Kind::Total])(of),
             _ if !ones.is_empty() => Kind::With { of, one: chance.pick(&ones) },
             _ => Kind::Total(of),

@@ -1,6 +1,7 @@
 //! The work of one stage in a run: rows as they come, or one value when everything is there.
 
 mod failures;
+mod filtered;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -155,6 +156,9 @@ impl Job {
         let made = caught(async {
             match &self.stage().expr.kind {
                 ExprKind::For(_) => self.rows().await,
+                ExprKind::Filter(..) if filtered::streams(&self.plan, &self.stage().expr) => {
+                    self.rows().await
+                }
                 _ => self.one().await,
             }
         });
@@ -183,7 +187,7 @@ impl Job {
         message
     }
 
-    /// A stage that is not a `for`: one value, made when everything it reads is complete.
+    /// Any other stage: one value, made when everything it reads is complete.
     async fn one(self: &Arc<Self>) -> Result<(Digest, u64), CallError> {
         for name in references(&self.stage().expr) {
             self.shared.outputs[&name].digest().await?;
@@ -229,23 +233,16 @@ impl Job {
         }
     }
 
-    /// A `for` stage: rows as they come.
+    /// A `for` stage, or another one's rows that pass a test: rows as they come.
     async fn rows(self: &Arc<Self>) -> Result<(Digest, u64), CallError> {
-        let ExprKind::For(each) = &self.stage().expr.kind else {
-            return Err(CallError::row("not a `for` stage"));
-        };
         let began = Instant::now();
         self.board().reaches(self.most());
-        let started = match Plain::of(each, &self.policy) {
-            Some(plain) => self.plain_rows(plain).await,
-            None => {
-                let in_flight = self.policy.concurrency.unwrap_or(IN_FLIGHT);
-                let flight = Arc::new(Semaphore::new(in_flight));
-                let mut tasks = JoinSet::new();
-                let started = self.start_rows(each, &flight, &mut tasks).await;
-                while tasks.join_next().await.is_some() {}
-                started
-            }
+        let started = match &self.stage().expr.kind {
+            ExprKind::For(each) => self.each(each).await,
+            _ => match self.filtered().await {
+                Ok(Some(result)) => return Ok((result, row_count(&*self.shared.store, &result))),
+                taken => taken.map(drop),
+            },
         };
         if let Some(message) = self.lock_failure().clone() {
             return Err(CallError::row(message));
@@ -275,6 +272,19 @@ impl Job {
             self.keep(digest, began)?;
         }
         Ok((digest, rows))
+    }
+
+    /// Makes the rows of a `for`.
+    async fn each(self: &Arc<Self>, each: &For) -> Result<(), CallError> {
+        if let Some(plain) = Plain::of(each, &self.policy) {
+            return self.plain_rows(plain).await;
+        }
+        let in_flight = self.policy.concurrency.unwrap_or(IN_FLIGHT);
+        let flight = Arc::new(Semaphore::new(in_flight));
+        let mut tasks = JoinSet::new();
+        let started = self.start_rows(each, &flight, &mut tasks).await;
+        while tasks.join_next().await.is_some() {}
+        started
     }
 
     /// Starts a task for each row, as many at once as `flight` lets.
@@ -330,23 +340,13 @@ impl Job {
 
     /// The stage that rows can be streamed from, with the filters on the way: `s`, `s where …`.
     pub(super) fn stream_of<'a>(&self, rows: &'a Expr) -> Option<(Reader, Vec<&'a Function>)> {
-        match &rows.kind {
-            ExprKind::Stage(name) => {
-                let node = self.plan.node(name)?;
-                let output = self.shared.outputs.get(name)?;
-                let streams = matches!(self.plan.stage(node).expr.kind, ExprKind::For(_));
-                // One that ended without a result still has the rows that it made, whether it ended
-                // before this stage began or not.
-                let reader = if streams { output.reader() } else { None };
-                Some((reader?, Vec::new()))
-            }
-            ExprKind::Filter(of, test) => {
-                let (reader, mut tests) = self.stream_of(of)?;
-                tests.push(test);
-                Some((reader, tests))
-            }
-            _ => None,
+        let (name, tests) = filtered::source(rows)?;
+        if !filtered::streams(&self.plan, &self.plan.stage(self.plan.node(name)?).expr) {
+            return None;
         }
+        // One that ended without a result still has the rows that it made, whether it ended before
+        // this stage began or not.
+        Some((self.shared.outputs.get(name)?.reader()?, tests))
     }
 
     /// Fans out over the generators from `level` on. Says whether to go on.
@@ -466,6 +466,11 @@ impl Job {
         let digests =
             rows.iter().map(|row| store.put(&row.encode())).collect::<Result<Vec<_>, _>>()?;
         Ok(Some(digests))
+    }
+
+    /// Whether no more rows are to be started.
+    pub(super) fn is_over(&self) -> bool {
+        self.shared.cancel.is_cancelled() || self.give_up.load(Ordering::Relaxed)
     }
 
     fn look_up(&self) -> Result<Option<Digest>, CallError> {
