@@ -1,6 +1,7 @@
 //! Remote models, asked over real connections: a server on loopback that behaves as badly as told.
 
 mod anthropic;
+mod at_hand;
 mod endpoint;
 mod estimates;
 mod offline;

@@ -3,7 +3,8 @@
 use serde::Serialize;
 
 use super::{Exit, Failure, arguments, print};
-use crate::project::{ModelSettings, Project};
+use crate::model::Script;
+use crate::project::{ModelSettings, Project, ProviderName};
 
 /// One thing that was looked at.
 #[derive(Debug, Serialize)]
@@ -76,9 +77,27 @@ fn processor() -> Finding {
     }
 }
 
-/// A model that the project reaches over the network: where it is, and whether its key is there. It is
+/// A model that the project names: where it is, and whether its key or its replies are there. It is
 /// not asked anything.
 fn model(name: &str, settings: &ModelSettings) -> Finding {
+    let name = format!("model {name}");
+    match (settings.provider, &settings.replies) {
+        (ProviderName::Replay, _) => {
+            let detail = "replayed: only answers that are recorded".to_string();
+            return Finding { name, ok: true, detail, help: String::new() };
+        }
+        (ProviderName::Script, Some(replies)) => {
+            let (ok, detail) = match Script::read(replies) {
+                Ok(script) => {
+                    (true, format!("{} replies in {}", script.count(), replies.display()))
+                }
+                Err(why) => (false, why),
+            };
+            let help = "a reply is a line of JSON, such as {\"when\": \"…\", \"text\": \"…\"}";
+            return Finding { name, ok, detail, help: help.to_string() };
+        }
+        _ => {}
+    }
     let is_set = |variable: &String| std::env::var_os(variable).is_some_and(|key| !key.is_empty());
     let (ok, key) = match &settings.key_env {
         None => (true, "without a key".to_string()),
@@ -86,7 +105,7 @@ fn model(name: &str, settings: &ModelSettings) -> Finding {
         Some(variable) => (false, format!("{variable} is not set")),
     };
     Finding {
-        name: format!("model {name}"),
+        name,
         ok,
         detail: format!("{} at {}, {key}", settings.model, settings.endpoint),
         help: settings

@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::{Exit, Failure, load, print};
 use crate::engine::{Budget, Context};
 use crate::lang::Value;
-use crate::model::Remote;
+use crate::model::Configured;
 use crate::model::endpoint::{Allowance, Branch, Endpoint, Session};
 use crate::project::Project;
 use crate::store::{Digest, MemoryObjects};
@@ -79,14 +79,14 @@ pub(super) fn serve(args: &Serve) -> Result<Exit, Failure> {
         .append(true)
         .open(&args.record)
         .map_err(|err| Failure::input(format!("{}: {err}", args.record.display())))?;
-    let remote = Arc::new(Remote::new(&args.model, settings));
+    let served = Configured::new(&args.model, settings);
     let endpoint = Endpoint::new();
     let mut sessions = Vec::new();
     for _ in 0..args.sessions {
         let secret = chance()?;
         let mut context = Context::quiet(Arc::new(MemoryObjects::default()), secret);
         context.budget = budget.clone();
-        let model = remote
+        let model = served
             .open(&Value::str(args.model.as_str()), &context)
             .map_err(|err| Failure::work(err.to_string()))?;
         let allowance = Allowance {

@@ -6,14 +6,30 @@
 
 use crate::engine::{Operators, ProgramRecord, read_run, run_ids, stages_with_model};
 use crate::plan::Plan;
-use crate::project::Project;
+use crate::project::{ModelSettings, Project, ProviderName};
+use crate::store::Digest;
 
 use super::print;
 
 /// The record of a plan's program, with what each endpoint knows its models by.
 pub(super) fn program(project: &Project, plan: &Plan, operators: &Operators) -> ProgramRecord {
-    let served = |name: &str| Some(project.settings.models.get(name)?.model.clone());
+    let served = |name: &str| served(project.settings.models.get(name)?);
     ProgramRecord::of(plan, operators, &served)
+}
+
+/// What answers under a model's name; `None` when that is whoever did before.
+fn served(settings: &ModelSettings) -> Option<String> {
+    Some(match (settings.provider, &settings.replies) {
+        (ProviderName::Script, Some(replies)) => {
+            let name = replies.file_name().unwrap_or_default().to_string_lossy();
+            match std::fs::read(replies) {
+                Ok(bytes) => format!("{name} ({})", Digest::of(&bytes).short()),
+                Err(_) => format!("{name} (not there)"),
+            }
+        }
+        (ProviderName::Replay, _) => return None,
+        _ => settings.model.clone(),
+    })
 }
 
 /// Tells of each model whose name meant another in the last run of this pipeline, this one (`own`)

@@ -87,6 +87,7 @@ impl Asked<'_> {
         let mut read = came.sources.paths();
         read.insert(project.root.join("claw.toml"));
         read.insert(project.root.join("claw.lock"));
+        read.extend(project.settings.models.values().filter_map(|model| model.replies.clone()));
         read.extend(std::env::current_exe());
         read.extend(self.args.pipeline.params_file.clone());
         let mut written: BTreeSet<PathBuf> = BTreeSet::new();

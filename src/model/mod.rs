@@ -1,13 +1,17 @@
 //! Models: the one door through which every stage, judge and agent asks for text.
 
+mod configured;
 pub mod endpoint;
 mod offline;
 mod recorded;
 mod remote;
+mod script;
 
+pub use configured::Configured;
 pub use offline::Offline;
 pub use recorded::Recorded;
 pub use remote::Remote;
+pub use script::Script;
 
 use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};

@@ -1,4 +1,5 @@
-//! A model that nobody may ask: what stands behind recorded answers when a run has no network.
+//! A model that nobody may ask: what stands behind recorded answers when a run has no network, or the
+//! model is there to be replayed alone.
 
 use futures::future::BoxFuture;
 
@@ -10,12 +11,18 @@ const SHOWN: usize = 200;
 /// A model of that name, out of reach.
 pub struct Offline {
     name: String,
+    why: &'static str,
 }
 
 impl Offline {
     /// The model that programs call `name`.
     pub fn new(name: &str) -> Offline {
-        Offline { name: name.to_string() }
+        Offline { name: name.to_string(), why: "without a network none can be had" }
+    }
+
+    /// Likewise, of a model that claw.toml wants replayed.
+    pub fn replay(name: &str) -> Offline {
+        Offline { name: name.to_string(), why: "its provider is `replay`, which asks nobody" }
     }
 }
 
@@ -31,8 +38,9 @@ impl Model for Offline {
         let shown: String = said.chars().take(SHOWN).collect();
         let more = if shown.len() < said.len() { "…" } else { "" };
         let message = format!(
-            "no answer is recorded, and without a network none can be had: `{}` would be asked with \
-             {} messages, the last one by {who}: {:?}",
+            "no answer is recorded, and {}: `{}` would be asked with {} messages, the last one by \
+             {who}: {:?}",
+            self.why,
             self.name,
             request.messages.len(),
             shown + more

@@ -21,7 +21,7 @@ use std::sync::Arc;
 
 use crate::agent::{Installed, Models, Registry};
 use crate::engine::{Operator, Operators};
-use crate::model::Remote;
+use crate::model::Configured;
 use crate::project::ModelSettings;
 use crate::sandbox::{Backend, DockerBackend, LocalBackend, ProcessBackend, SandboxError};
 
@@ -48,9 +48,9 @@ pub fn all(
         Box::new(move |value, _task, context| checkpoints.model(value, &*context.objects)),
     );
     for (name, settings) in remote {
-        let remote = Arc::new(Remote::new(name, settings));
+        let model = Configured::new(name, settings);
         models =
-            models.with(name, Box::new(move |value, _task, context| remote.open(value, context)));
+            models.with(name, Box::new(move |value, _task, context| model.open(value, context)));
     }
     let models: Arc<dyn Models> = Arc::new(models);
     let library = Arc::new(task::Library::default());

@@ -36,7 +36,7 @@ pub struct Settings {
     /// The packages that it uses, by the names that it knows them by.
     #[serde(default)]
     pub packages: BTreeMap<String, WrittenOrigin>,
-    /// The models that it reaches over the network, by the names that its programs give to `model`.
+    /// The models that it asks, by the names that its programs give to `model`.
     #[serde(default)]
     pub models: BTreeMap<String, ModelSettings>,
     /// The agents that are installed on this machine and that it lets act as they are.
@@ -127,9 +127,10 @@ impl Project {
         let text = std::fs::read_to_string(&path)
             .map_err(|source| ProjectError::Io { path: path.clone(), source })?;
         let wrong = |message: String| ProjectError::Settings { path: path.clone(), message };
-        let settings: Settings = toml::from_str(&text).map_err(|err| wrong(err.to_string()))?;
-        for (name, model) in &settings.models {
+        let mut settings: Settings = toml::from_str(&text).map_err(|err| wrong(err.to_string()))?;
+        for (name, model) in &mut settings.models {
             model.check(name).map_err(|err| wrong(format!("[models.{name}]: {err}")))?;
+            model.settle(root);
         }
         let packages = settings
             .packages

@@ -1,20 +1,26 @@
-//! `[models.NAME]`: a model behind an endpoint, and how it may be used.
+//! `[models.NAME]`: where a model is that programs name, and how it may be used.
 //!
 //! Nothing here is a secret: a key is named by the environment variable that holds it.
 
+use std::path::{Path, PathBuf};
+
 use serde::Deserialize;
 
-/// A model that answers chat completions over HTTP.
+/// A model behind an endpoint; one whose replies stand in a file; or one that is only replayed.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ModelSettings {
-    /// The language that the endpoint speaks.
+    /// The language that the endpoint speaks, or that there is none.
     #[serde(default)]
     pub provider: ProviderName,
     /// Where it is asked: the part of the URL in front of `/chat/completions` or `/messages`.
+    #[serde(default)]
     pub endpoint: String,
     /// The name that the endpoint knows it by.
+    #[serde(default)]
     pub model: String,
+    /// The file with the replies of a script.
+    pub replies: Option<PathBuf>,
     /// The environment variable with the key; without one, none is sent.
     pub key_env: Option<String>,
     /// Requests under way at once, of the whole run.
@@ -47,7 +53,7 @@ pub struct ModelSettings {
     pub token_ids: bool,
 }
 
-/// The language of an endpoint.
+/// The language of an endpoint, or who answers in the place of one.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ProviderName {
@@ -56,6 +62,10 @@ pub enum ProviderName {
     OpenAi,
     /// Anthropic's messages.
     Anthropic,
+    /// Replies that stand in a file.
+    Script,
+    /// Answers that are recorded, and no others.
+    Replay,
 }
 
 /// Dollars for a million tokens.
@@ -100,6 +110,16 @@ fn max_tokens() -> String {
 const DAY: f64 = 86_400.0;
 
 impl ModelSettings {
+    /// The settings of a model of the project in that folder. Who asks nobody pays nobody.
+    pub(super) fn settle(&mut self, root: &Path) {
+        if let Some(replies) = &mut self.replies {
+            *replies = root.join(&*replies);
+        }
+        if matches!(self.provider, ProviderName::Script | ProviderName::Replay) {
+            self.prices = Some(Prices { input: 0.0, output: 0.0 });
+        }
+    }
+
     /// Whether it can be used, as the model `name`; says what is wrong.
     ///
     /// # Errors
@@ -107,6 +127,45 @@ impl ModelSettings {
     pub(super) fn check(&self, name: &str) -> Result<(), String> {
         if name.is_empty() || name == "checkpoint" || name.starts_with("builtin/") {
             return Err("the name is claw's own; give it another one".to_string());
+        }
+        match self.provider {
+            ProviderName::OpenAi | ProviderName::Anthropic => self.check_endpoint(),
+            ProviderName::Script | ProviderName::Replay => self.check_nobody(),
+        }
+    }
+
+    /// Whether a model that nobody is asked for has what it needs, and nothing that says otherwise.
+    fn check_nobody(&self) -> Result<(), String> {
+        let (word, wants) = match self.provider {
+            ProviderName::Script => ("script", "a script has `replies`, a file"),
+            _ => ("replay", "what was recorded is found by the model's name alone"),
+        };
+        let given = [
+            ("endpoint", !self.endpoint.is_empty()),
+            ("model", !self.model.is_empty()),
+            ("key_env", self.key_env.is_some()),
+            ("replies", self.replies.is_some() && self.provider == ProviderName::Replay),
+        ];
+        if let Some((setting, _)) = given.iter().find(|(_, given)| *given) {
+            return Err(format!("`{setting}` is not for provider = \"{word}\": {wants}"));
+        }
+        if self.provider == ProviderName::Script && self.replies.is_none() {
+            let example = r#"replies = "replies.jsonl""#;
+            return Err(format!("a script needs its replies: `{example}`"));
+        }
+        Ok(())
+    }
+
+    /// Whether an endpoint can be asked.
+    fn check_endpoint(&self) -> Result<(), String> {
+        if self.replies.is_some() {
+            return Err("`replies` are for provider = \"script\"".to_string());
+        }
+        if self.endpoint.is_empty() {
+            return Err("`endpoint` is missing: a URL such as http://localhost:8000/v1".into());
+        }
+        if self.model.is_empty() {
+            return Err("`model` is missing: the name that the endpoint knows it by".to_string());
         }
         let rest = ["https://", "http://"].iter().find_map(|way| self.endpoint.strip_prefix(way));
         let rest = rest.ok_or("`endpoint` must begin with https:// or http://")?;

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use claw::engine::{Budget, Context};
 use claw::lang::Value;
 use claw::model::{
-    Answer, Finish, Message, Model, ModelError, Remote, Request, Settings, ToolCall, ToolSchema,
-    Usage,
+    Answer, Configured, Finish, Message, Model, ModelError, Request, Settings, ToolCall,
+    ToolSchema, Usage,
 };
 use claw::project::ModelSettings;
 use claw::store::{Digest, MemoryObjects};
@@ -22,7 +22,7 @@ fn open(url: &str, more: &str, budget: Option<Arc<Budget>>) -> Arc<dyn Model> {
     let settings: ModelSettings = toml::from_str(&text).expect("settings");
     let mut context = Context::quiet(Arc::new(MemoryObjects::default()), Digest::of(b"a call"));
     context.budget = budget;
-    let remote = Arc::new(Remote::new("judge", &settings));
+    let remote = Configured::new("judge", &settings);
     remote.open(&Value::str("judge"), &context).expect("it opens")
 }
 

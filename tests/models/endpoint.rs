@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use claw::engine::{Budget, CallError, Context};
 use claw::lang::Value;
 use claw::model::{
-    Answer, Finish, Message, Model, ModelError, Remote, Request, Settings, ToolCall, ToolSchema,
-    Usage,
+    Answer, Configured, Finish, Message, Model, ModelError, Request, Settings, ToolCall,
+    ToolSchema, Usage,
 };
 use claw::project::ModelSettings;
 use claw::store::{Digest, MemoryObjects};
@@ -35,7 +35,7 @@ fn request() -> Request {
 fn open_with(url: &str, more: &str, budget: Option<Arc<Budget>>) -> Arc<dyn Model> {
     let mut context = Context::quiet(Arc::new(MemoryObjects::default()), Digest::of(b"a call"));
     context.budget = budget;
-    let remote = Arc::new(Remote::new("teacher", &settings(url, more)));
+    let remote = Configured::new("teacher", &settings(url, more));
     remote.open(&Value::str("teacher"), &context).expect("it opens")
 }
 

@@ -7,7 +7,7 @@ use claw::engine::Context;
 use claw::lang::Value;
 use claw::model::endpoint::Endpoint;
 use claw::model::{
-    Answer, Finish, Message, ModelError, Remote, Request, Settings, ToolCall, ToolSchema, Usage,
+    Answer, Configured, Finish, Message, ModelError, Request, Settings, ToolCall, ToolSchema, Usage,
 };
 use claw::project::ModelSettings;
 use claw::store::{Digest, MemoryObjects};
@@ -46,7 +46,7 @@ async fn an_answer_comes_through_whole() {
     ))
     .unwrap();
     let context = Context::quiet(Arc::new(MemoryObjects::default()), Digest::of(b"a call"));
-    let remote = Arc::new(Remote::new("teacher", &settings));
+    let remote = Configured::new("teacher", &settings);
     let remote = remote.open(&Value::str("teacher"), &context).unwrap();
     let request = Request {
         messages: vec![

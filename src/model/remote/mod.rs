@@ -28,11 +28,10 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use reqwest::Url;
 
-use crate::engine::{Budget, Context, Reservation};
-use crate::lang::Value;
+use crate::engine::{Budget, Reservation};
 use crate::project::ModelSettings;
 
-use super::{Answer, Model, ModelError, Offline, Recorded, Request, Tokens, Usage};
+use super::{Answer, Model, ModelError, Request, Tokens, Usage};
 
 use attempt::{Attempt, Failed, Heard, Later};
 use pace::Pace;
@@ -75,33 +74,16 @@ impl Remote {
         }
     }
 
-    /// The model for one call, whose context says what may be spent and where answers are kept;
-    /// `value` is what names the model in the program.
+    /// The model for one call, which may spend so much.
     ///
     /// # Errors
-    /// When its key is not in the environment (without a network none is needed), or `value` names another model.
-    pub fn open(
+    /// When its key is not in the environment.
+    pub fn caller(
         self: &Arc<Remote>,
-        value: &Value,
-        context: &Context,
+        budget: Option<Arc<Budget>>,
     ) -> Result<Arc<dyn Model>, ModelError> {
-        let named = value.as_str().or_else(|| value.get("model").and_then(Value::as_str));
-        if named != Some(&self.name) {
-            return Err(ModelError::Unavailable(format!(
-                "claw.toml has no [models.\"{}\"]",
-                named.unwrap_or_default()
-            )));
-        }
-        let inner: Arc<dyn Model> = if context.offline {
-            Arc::new(Offline::new(&self.name))
-        } else {
-            self.line()?;
-            Arc::new(Caller { remote: self.clone(), budget: context.budget.clone() })
-        };
-        Ok(match &context.journal {
-            Some(journal) => Arc::new(Recorded::new(inner, value, journal.clone())),
-            None => inner,
-        })
+        self.line()?;
+        Ok(Arc::new(Caller { remote: self.clone(), budget }))
     }
 
     fn line(&self) -> Result<&Line, ModelError> {

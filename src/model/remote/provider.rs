@@ -14,36 +14,44 @@ const ANTHROPIC_VERSION: &str = "2023-06-01";
 
 /// One of the languages.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Provider(ProviderName);
+pub(super) enum Provider {
+    /// Chat completions.
+    Chat,
+    /// Anthropic's messages.
+    Messages,
+}
 
 impl Provider {
     /// The one that the settings name.
     pub(super) fn of(settings: &ModelSettings) -> Provider {
-        Provider(settings.provider)
+        match settings.provider {
+            ProviderName::Anthropic => Provider::Messages,
+            _ => Provider::Chat,
+        }
     }
 
     /// What stands behind the endpoint in the URL.
     pub(super) fn path(self) -> &'static str {
-        match self.0 {
-            ProviderName::OpenAi => "/chat/completions",
-            ProviderName::Anthropic => "/messages",
+        match self {
+            Provider::Chat => "/chat/completions",
+            Provider::Messages => "/messages",
         }
     }
 
     /// The bytes of a request.
     pub(super) fn body(self, settings: &ModelSettings, request: &Request) -> Vec<u8> {
-        match self.0 {
-            ProviderName::OpenAi => wire::body(settings, request),
-            ProviderName::Anthropic => messages::body(settings, request),
+        match self {
+            Provider::Chat => wire::body(settings, request),
+            Provider::Messages => messages::body(settings, request),
         }
     }
 
     /// The headers that say who asks.
     pub(super) fn headers(self, key: Option<&Secret>) -> Vec<(HeaderName, HeaderValue)> {
         let mut headers = Vec::new();
-        let (name, before) = match self.0 {
-            ProviderName::OpenAi => (AUTHORIZATION, "Bearer "),
-            ProviderName::Anthropic => {
+        let (name, before) = match self {
+            Provider::Chat => (AUTHORIZATION, "Bearer "),
+            Provider::Messages => {
                 let version = HeaderName::from_static("anthropic-version");
                 headers.push((version, HeaderValue::from_static(ANTHROPIC_VERSION)));
                 (HeaderName::from_static("x-api-key"), "")
@@ -55,9 +63,9 @@ impl Provider {
 
     /// What an answer is gathered in.
     pub(super) fn reading(self) -> Box<dyn Reading> {
-        match self.0 {
-            ProviderName::OpenAi => Box::new(wire::Gathered::default()),
-            ProviderName::Anthropic => Box::new(messages::Gathered::default()),
+        match self {
+            Provider::Chat => Box::new(wire::Gathered::default()),
+            Provider::Messages => Box::new(messages::Gathered::default()),
         }
     }
 }
