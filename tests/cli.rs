@@ -130,6 +130,12 @@ fn every_example_runs() {
         &crate::project::checkout().join("examples/agents"),
         &project.path("agents"),
     );
+    let replies = crate::project::checkout().join("examples/replies.jsonl");
+    project.write("replies.jsonl", &std::fs::read_to_string(replies).expect("text"));
+    project.write(
+        "claw.toml",
+        "[models.stand_in]\nprovider = \"script\"\nreplies = \"replies.jsonl\"\n",
+    );
     let mut count = 0;
     for example in examples {
         let path = example.expect("an example").path();
