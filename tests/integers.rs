@@ -62,3 +62,28 @@ fn rows_of_a_command_are_held_to_the_same() {
     let said = said(&project, &["run", "main.claw", "--quiet"]);
     insta::assert_snapshot!("integers_of_a_command", said);
 }
+
+#[test]
+fn the_smallest_integer_can_be_written() {
+    let project = Project::new();
+    let program = "param n: int = -9223372036854775808\n\
+                   stage x = [n, -9_223_372_036_854_775_808, n + 1]\noutput x\n";
+    project.write("main.claw", program);
+    project.ok(&["run", "main.claw", "--quiet"]);
+    assert_eq!(project.json(&["show", "x", "--row", "0"]).as_i64(), Some(i64::MIN));
+    assert_eq!(project.json(&["show", "x", "--row", "1"]).as_i64(), Some(i64::MIN));
+    assert_eq!(project.json(&["show", "x", "--row", "2"]).as_i64(), Some(i64::MIN + 1));
+    project.ok(&["run", "main.claw", "--quiet", "-p", "n=-9223372036854775807"]);
+    project.ok(&["run", "main.claw", "--quiet", "-p", "n=-9223372036854775808"]);
+    // What is one more than the largest needs the sign right before it.
+    for wrong in ["9223372036854775808", "-(9223372036854775808)", "-9223372036854775809"] {
+        project.write("wrong.claw", &format!("stage x = [{wrong}]\noutput x\n"));
+        let said = shown(&project, &["check", "wrong.claw"]);
+        assert!(said.contains("is too large for an int"), "{said}");
+    }
+    for over in ["n - 1", "-n", "n * 2"] {
+        project.write("over.claw", &format!("param n: int\nstage x = [{over}]\noutput x\n"));
+        let said = shown(&project, &["run", "over.claw", "-p", "n=-9223372036854775808"]);
+        assert!(said.contains("the int overflows") && said.contains("--- exit 2"), "{said}");
+    }
+}

@@ -175,6 +175,11 @@ impl Builder<'_> {
         let start = self.span(&token);
         let not = token.as_str() == "not";
         let (op, binds) = if not { (UnaryOp::Not, NOT) } else { (UnaryOp::Negate, NEGATE) };
+        if op == UnaryOp::Negate
+            && let Some(digits) = tokens.next_if(|token| literal::is_smallest(token.as_str()))
+        {
+            return Expr { kind: ExprKind::Int(i64::MIN), span: to(start, self.span(&digits)) };
+        }
         let of = self.climb(tokens, binds.max(level), whole);
         let span = to(start, of.span);
         // `-5` is a number, so that a negative literal is as good as a positive one.

@@ -41,6 +41,12 @@ fn int(text: &str) -> Result<ExprKind, BadLiteral> {
     })
 }
 
+/// Whether digits are those of the smallest int, which is one more than the largest can be without
+/// the sign in front.
+pub(super) fn is_smallest(text: &str) -> bool {
+    text.replace('_', "").parse() == Ok(i64::MIN.unsigned_abs())
+}
+
 /// `0.7`, `1e-3`
 fn float(text: &str) -> Result<ExprKind, BadLiteral> {
     finite(text).map(ExprKind::Float)
