@@ -256,6 +256,47 @@ fn what_a_folder_no_longer_has_goes_and_what_is_the_users_stays() {
 }
 
 #[test]
+fn what_stood_there_before_is_kept() {
+    let project = Project::new();
+    project.write("made/a.txt", "new");
+    project.write("made/same.txt", "same");
+    project.write("out/made/a.txt", "mine");
+    project.write("out/made/same.txt", "same");
+    project.write("notes.txt", "my notes");
+    project.write("rows.jsonl", "{\"n\":0}\n");
+    let program = "stage a = dir(\"made\")\nstage b = { n: 1 }\nstage c = for i in 1..=2 { { n: i } }\n\
+                   output a as \"out/made\"\noutput b as \"notes.txt\"\noutput c as \"rows.jsonl\"\n";
+    project.write("main.claw", program);
+    let read = |path: &str| std::fs::read_to_string(project.path(path)).unwrap();
+    let (code, said) = run(&project);
+    assert_eq!(code, Some(0), "{said}");
+    for (path, was) in
+        [("out/made/a.txt", "mine"), ("notes.txt", "my notes"), ("rows.jsonl", "{\"n\":0}\n")]
+    {
+        let note = format!(
+            "note: {path} was not written by claw; what it held is kept as .claw/before/{path}\n"
+        );
+        assert!(said.contains(&note), "{said}");
+        assert_eq!(read(&format!(".claw/before/{path}")), was);
+        assert_ne!(read(path), was);
+    }
+    assert!(!project.path(".claw/before/out/made/same.txt").exists(), "it was right already");
+    // What claw wrote is put back when it was edited, as ever.
+    project.write("notes.txt", "edited");
+    let (code, said) = run(&project);
+    assert!(code == Some(0) && !said.contains("note:"), "{said}");
+    assert_eq!(read("notes.txt"), "{\n  \"n\": 1\n}\n");
+    assert!(!project.path(".claw/before/notes.txt.2").exists());
+    // Without its list claw does not know what it wrote.
+    std::fs::remove_file(project.path(".claw/outputs")).unwrap();
+    project.write("notes.txt", "edited");
+    project.write("main.claw", &program.replace("n: 1", "n: 2"));
+    let (code, said) = run(&project);
+    assert!(code == Some(0) && said.contains("is kept as .claw/before/notes.txt.2"), "{said}");
+    assert_eq!(read(".claw/before/notes.txt.2"), "edited");
+}
+
+#[test]
 fn a_result_may_become_a_file_or_a_folder() {
     let project = folder();
     project.write("main.claw", FILE);

@@ -3,12 +3,15 @@
 //! What stands there already and is right is left alone; what was deleted or edited is put back
 //! from the store without computing anything. An output that cannot be written keeps none of the
 //! others: its result stays in the store, and the next run tries again. What an earlier result left
-//! and the new one lacks goes, as far as nobody else touched it (`record`).
+//! and the new one lacks goes, as far as nobody else touched it (`record`). What stood there before
+//! claw ever wrote there is kept (`before`).
 
+mod before;
 mod folder;
 mod places;
 mod record;
 
+use std::collections::BTreeMap;
 use std::fs::{File, Permissions};
 use std::io::{BufRead, BufReader, BufWriter, Read, Write};
 use std::os::unix::fs::PermissionsExt;
@@ -26,7 +29,7 @@ use crate::project::{Links, Place, Project};
 
 use folder::folder;
 pub(super) use places::{misplaced, refuse};
-use record::{Record, Records};
+use record::{Piece, Record, Records};
 
 /// The mode of what is written: outputs may be read by everybody, whatever the mask says.
 const READABLE: u32 = 0o644;
@@ -35,7 +38,7 @@ const READABLE: u32 = 0o644;
 pub(super) struct Written {
     /// A line for each that was written; what was there already is not told.
     pub(super) lines: Vec<String>,
-    /// What stayed of earlier results, a line each.
+    /// What stayed of earlier results, and what was there before them, a line each.
     pub(super) notes: Vec<String>,
     /// Those that could not be written, in the order of the program.
     pub(super) failures: Vec<Unwritten>,
@@ -129,6 +132,7 @@ pub(super) fn write(project: &Project, plan: &Plan, ended: &Ended, store: &dyn O
                 if done.changed {
                     written.lines.push(format!("{stage} written to {path}"));
                 }
+                written.notes.extend(done.kept);
                 written.notes.extend(done.stays.iter().map(|inner| {
                     format!("{path}/{inner} was changed since it was written, so it stays")
                 }));
@@ -148,6 +152,8 @@ struct Done {
     changed: bool,
     /// What is left of an earlier result, since somebody changed it.
     stays: Vec<String>,
+    /// Where what stood there before is kept, a sentence each.
+    kept: Vec<String>,
 }
 
 /// What outputs are written with.
@@ -167,27 +173,65 @@ impl Writer<'_> {
         let store = self.store;
         let value = read_value(store, digest)?;
         let mut record = self.records.record(path);
+        let mut kept = Vec::new();
         let (changed, digest) = match content(&value, store)? {
             Content::Folder(tree) => {
                 let pieces = record::of_tree(&tree);
                 let (gone, stays) = record.make_way(&target, &pieces);
+                let kept = self.keep_before(path, &target, &record, &pieces)?;
                 // Should this be cut short, the next run knows all that may be there.
                 record.keep(record.pieces.clone().into_iter().chain(pieces.clone()).collect());
                 let changed = folder(&target, &tree, store)? || gone;
                 record.keep(pieces);
-                return Ok(Done { changed, stays });
+                return Ok(Done { changed, stays, kept });
             }
             Content::Rows(table) => {
                 way_for_a_file(&record, &target, &place)?;
-                rows(&target, table, store)?
+                match have_rows(&target, table, store)? {
+                    Some(digest) => (false, digest),
+                    None => {
+                        kept = self.keep_before(
+                            path,
+                            &target,
+                            &record,
+                            &record::of_file(Digest::of(b"")),
+                        )?;
+                        (true, rows(&target, table, store)?)
+                    }
+                }
             }
             Content::Bytes(bytes) => {
                 way_for_a_file(&record, &target, &place)?;
-                file(&target, &place, &bytes)?
+                let digest = Digest::of(&bytes);
+                let there = is_there(&target, &place, &bytes);
+                if !there {
+                    kept = self.keep_before(path, &target, &record, &record::of_file(digest))?;
+                    replace(&target, READABLE, &bytes)?;
+                }
+                (!there, digest)
             }
         };
         record.keep(record::of_file(digest));
-        Ok(Done { changed, stays: Vec::new() })
+        Ok(Done { changed, stays: Vec::new(), kept })
+    }
+
+    /// Keeps what will be written over and was not written by claw; says where, a sentence each.
+    fn keep_before(
+        &self,
+        path: &str,
+        target: &Path,
+        record: &Record<'_>,
+        next: &BTreeMap<String, Piece>,
+    ) -> Result<Vec<String>, Hurdle> {
+        let theirs = next.iter().filter(|(inner, piece)| {
+            let place = record::join(target, inner);
+            !record.pieces.contains_key(*inner) && before::is_there(&place) && !piece.is_at(&place)
+        });
+        let whole = |inner: &String| match inner.is_empty() {
+            true => path.to_string(),
+            false => format!("{path}/{inner}"),
+        };
+        theirs.map(|(inner, _)| before::keep(self.project, &whole(inner))).collect()
     }
 }
 
@@ -263,12 +307,8 @@ fn line(row: &Digest, store: &dyn Objects) -> Result<Vec<u8>, Hurdle> {
     Ok(line)
 }
 
-/// Writes a table's rows, never all of them in memory. Whether there was anything to write, and the
-/// digest of the file.
-fn rows(target: &Path, table: &Table, store: &dyn Objects) -> Result<(bool, Digest), Hurdle> {
-    if let Some(digest) = have_rows(target, table, store)? {
-        return Ok((false, digest));
-    }
+/// Writes a table's rows, never all of them in memory. The digest of the file.
+fn rows(target: &Path, table: &Table, store: &dyn Objects) -> Result<Digest, Hurdle> {
     let mut hasher = blake3::Hasher::new();
     replace_by(target, READABLE, |out| {
         for row in &table.rows {
@@ -278,7 +318,7 @@ fn rows(target: &Path, table: &Table, store: &dyn Objects) -> Result<(bool, Dige
         }
         Ok(())
     })?;
-    Ok((true, Digest(*hasher.finalize().as_bytes())))
+    Ok(Digest(*hasher.finalize().as_bytes()))
 }
 
 /// The digest of a file that holds these rows and nothing else; `None` when it holds others.
@@ -302,16 +342,11 @@ fn have_rows(target: &Path, table: &Table, store: &dyn Objects) -> Result<Option
     Ok(ends.then(|| Digest(*hasher.finalize().as_bytes())))
 }
 
-/// Writes a file. Whether there was anything to write, and the digest of the file.
-fn file(target: &Path, place: &Place, bytes: &[u8]) -> Result<(bool, Digest), Hurdle> {
-    let digest = Digest::of(bytes);
+/// Whether a file with these bytes stands there.
+fn is_there(target: &Path, place: &Place, bytes: &[u8]) -> bool {
     // Opening anything else may never end.
     let is_file = place.there.as_ref().is_some_and(|meta| meta.is_file());
-    let there = is_file && std::fs::read(target).is_ok_and(|there| there == bytes);
-    if !there {
-        replace(target, READABLE, bytes)?;
-    }
-    Ok((!there, digest))
+    is_file && std::fs::read(target).is_ok_and(|there| there == bytes)
 }
 
 fn replace(target: &Path, mode: u32, bytes: &[u8]) -> Result<(), Hurdle> {

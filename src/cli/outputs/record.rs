@@ -144,10 +144,9 @@ impl Record<'_> {
                 continue;
             }
             let gone = match piece {
-                Piece::File(digest) if is_file(&place, digest) => std::fs::remove_file(&place),
-                Piece::Link(to) if leads_to(&place, to) => std::fs::remove_file(&place),
                 // One that something was put into is no longer empty, and stays with it.
                 Piece::Folder => std::fs::remove_dir(&place).or(Ok(())),
+                piece if piece.is_at(&place) => std::fs::remove_file(&place),
                 _ => Err(std::io::ErrorKind::AlreadyExists.into()),
             };
             match gone {
@@ -176,6 +175,17 @@ pub(super) fn of_tree(tree: &Tree) -> BTreeMap<String, Piece> {
     tree.entries.iter().map(|(path, entry)| (path.clone(), piece(entry))).collect()
 }
 
+impl Piece {
+    /// Whether it stands there.
+    pub(super) fn is_at(&self, place: &Path) -> bool {
+        match self {
+            Piece::File(digest) => is_file(place, digest),
+            Piece::Link(to) => leads_to(place, to),
+            Piece::Folder => std::fs::symlink_metadata(place).is_ok_and(|meta| meta.is_dir()),
+        }
+    }
+}
+
 /// The one piece of an output that is a file.
 pub(super) fn of_file(digest: Digest) -> BTreeMap<String, Piece> {
     BTreeMap::from([(String::new(), Piece::File(digest))])
@@ -193,7 +203,7 @@ pub(super) fn leads_to(place: &Path, to: &str) -> bool {
 }
 
 /// A path in a folder; the folder itself has no slash at its end.
-fn join(target: &Path, path: &str) -> PathBuf {
+pub(super) fn join(target: &Path, path: &str) -> PathBuf {
     if path.is_empty() { target.to_path_buf() } else { target.join(path) }
 }
 
