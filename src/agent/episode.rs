@@ -135,6 +135,12 @@ impl Play {
         if held >= settings.context {
             return Step::Ends(Ending::Context, None);
         }
+        if let Some(tokens) = settings.tokens {
+            let used: u64 = self.usage.iter().map(|usage| usage.input + usage.output).sum();
+            if used >= tokens {
+                return Step::Ends(Ending::MaxTokens, None);
+            }
+        }
         self.request.settings.seed = KeyHasher::new("claw step 1")
             .number(episode.seed)
             .number(self.usage.len() as u64)

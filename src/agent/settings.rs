@@ -23,6 +23,8 @@ pub struct AgentSettings {
     pub step_tokens: u32,
     /// Tokens of the whole conversation at most.
     pub context: u64,
+    /// Tokens that all answers together may read and write; `None` for as many as it takes.
+    pub tokens: Option<u64>,
     /// Wall time of one command in milliseconds.
     pub exec_ms: u64,
     /// Wall time of the whole episode in milliseconds, looked at between calls.
@@ -58,6 +60,10 @@ impl AgentSettings {
         if let Value::Record(fields) = &mut value {
             if let Some(tools) = &self.tools {
                 fields.insert("tools".to_string(), Value::from(tools.clone()));
+            }
+            if let Some(tokens) = self.tokens {
+                let tokens = Value::Int(i64::try_from(tokens).unwrap_or(i64::MAX));
+                fields.insert("tokens".to_string(), tokens);
             }
             if !self.own.is_empty() {
                 let own = self.own.iter().map(CommandTool::to_value).collect();
@@ -117,6 +123,7 @@ impl AgentSettings {
             max_steps: small("max_steps")?,
             step_tokens: small("step_tokens")?,
             context: number("context")?,
+            tokens: value.get("tokens").map(|_| number("tokens")).transpose()?,
             exec_ms: number("exec_time")?,
             time_ms: number("time")?,
         })

@@ -23,8 +23,7 @@ pub enum Ending {
     Answered,
     /// It used all its steps.
     MaxSteps,
-    /// An answer was longer than a step's tokens, or all of them together than an agent from outside
-    /// may use.
+    /// An answer was longer than a step's tokens, or all of them together used what the agent may.
     MaxTokens,
     /// The episode ran past its wall time.
     Timeout,
@@ -138,12 +137,13 @@ impl Trajectory {
     pub fn training_messages(&self) -> Vec<Message> {
         let is_answer = |message: &Message| matches!(message, Message::Assistant { .. });
         let mut messages = self.messages.clone();
-        // An agent from outside is ended between its answers, not in one.
+        // One that was cut off is the last thing that was said. An agent from outside is ended between
+        // its answers, not in one.
         if self.ending == Ending::MaxTokens
             && self.outside.is_none()
-            && let Some(cut) = messages.iter().rposition(is_answer)
+            && messages.last().is_some_and(is_answer)
         {
-            messages.truncate(cut);
+            messages.pop();
         }
         match messages.iter().rposition(is_answer) {
             Some(last) => messages.truncate(last + 1),

@@ -22,6 +22,7 @@ fn settings() -> AgentSettings {
         max_steps: 5,
         step_tokens: 64,
         context: 1_000,
+        tokens: None,
         exec_ms: 1_000,
         time_ms: 600_000,
     }
@@ -161,6 +162,16 @@ async fn every_end_has_its_name() {
         play(&mut FakeSandbox::new(&[]), Script::new(vec![look(), Ok(cut)])).await;
     assert_eq!(trajectory.ending, Ending::MaxTokens);
     assert_eq!(trajectory.messages.len(), 5);
+    // All answers together used what there was, before the next one is asked for.
+    let dear = || Ok(Answer { usage: Usage { input: 90, output: 10 }, ..look().unwrap() });
+    let settings = AgentSettings { tokens: Some(200), ..settings() };
+    let bounds = Bounds::from_now(600_000, Cancel::default());
+    let model = Script::new(vec![dear(), dear(), dear()]);
+    let mut sandbox = FakeSandbox::new(&[("a", "1")]);
+    let (trajectory, _) = play_with(&mut sandbox, model, &settings, &bounds).await.unwrap();
+    assert_eq!((trajectory.ending, trajectory.steps()), (Ending::MaxTokens, 2));
+    // Its last answer was whole, and is learned from.
+    assert_eq!(trajectory.training_messages(), trajectory.messages[..5]);
     // The model says that it does not fit, or its tokens say so.
     let model = Script::new(vec![look(), ends(Finish::Context, "")]);
     let (trajectory, _) = play(&mut FakeSandbox::new(&[]), model).await;
@@ -303,6 +314,8 @@ async fn training_stops_at_the_last_whole_answer() {
 fn settings_go_through_their_value() {
     let settings = settings();
     assert_eq!(AgentSettings::from_value(&settings.to_value()).unwrap(), settings);
+    let bounded = AgentSettings { tokens: Some(9), ..settings.clone() };
+    assert_eq!(AgentSettings::from_value(&bounded.to_value()).unwrap(), bounded);
     let claw::lang::Value::Record(mut fields) = settings.to_value() else { panic!() };
     fields.insert("max_steps".to_string(), claw::lang::Value::Int(0));
     let err = AgentSettings::from_value(&claw::lang::Value::Record(fields.clone())).unwrap_err();

@@ -116,6 +116,7 @@ fn settings(config: &Json, steps: u64, tokens: &str) -> AgentSettings {
         max_steps: number("max_steps", steps) as u32,
         step_tokens: number(tokens, 65_536) as u32,
         context: number("max_token_limit", 65_536),
+        tokens: None,
         exec_ms: 120_000,
         time_ms: 600_000,
     }

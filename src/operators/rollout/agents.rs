@@ -60,6 +60,17 @@ pub(super) fn limit(args: &Args, name: &str, usual: u64) -> Result<u64, CallErro
     }
 }
 
+/// The limit `tokens`, which need not be there.
+///
+/// # Errors
+/// When it is no whole number of at least 1.
+pub(super) fn tokens(args: &Args) -> Result<Option<u64>, CallError> {
+    match args.0.get("tokens") {
+        None | Some(Value::Null) => Ok(None),
+        Some(_) => limit(args, "tokens", 1).map(Some),
+    }
+}
+
 /// A limit on something that is counted in 32 bits.
 pub(super) fn small_limit(args: &Args, name: &str, usual: u32) -> Result<u32, CallError> {
     u32::try_from(limit(args, name, usual.into())?)

@@ -5,7 +5,7 @@ use crate::engine::{Args, CallError, Context};
 use crate::lang::Value;
 use crate::model::endpoint::Allowance;
 
-use super::agents::{limit, small_limit};
+use super::agents::{limit, small_limit, tokens};
 
 /// Any command, with limits.
 pub(super) fn blackbox(args: &Args, _: &Context) -> Result<Value, CallError> {
@@ -35,15 +35,11 @@ pub(super) fn openclaw(args: &Args, _: &Context) -> Result<Value, CallError> {
 }
 
 fn agent(program: Outsider, args: &Args) -> Result<Value, CallError> {
-    let tokens = match args.0.get("tokens") {
-        None | Some(Value::Null) => None,
-        Some(_) => Some(limit(args, "tokens", 1)?),
-    };
     let allowance = Allowance {
         answers: limit(args, "max_steps", 50)?,
         answer_tokens: small_limit(args, "step_tokens", 4_096)?,
         context: limit(args, "context", 131_072)?,
-        tokens,
+        tokens: tokens(args)?,
     };
     let time_ms = limit(args, "time", 600_000)?;
     Ok(OutsideAgent { program, allowance, time_ms }.to_value())

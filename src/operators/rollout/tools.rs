@@ -5,7 +5,7 @@ use crate::agent::{AgentSettings, BadSettings, CommandTool};
 use crate::engine::{Args, CallError, Context};
 use crate::lang::Value;
 
-use super::agents::{limit, small_limit};
+use super::agents::{limit, small_limit, tokens};
 
 /// The `claw/2026.4` contract with limits.
 pub(super) fn claw(args: &Args, context: &Context) -> Result<Value, CallError> {
@@ -37,6 +37,7 @@ pub(super) fn claw(args: &Args, context: &Context) -> Result<Value, CallError> {
         max_steps: small_limit(args, "max_steps", 12)?,
         step_tokens: small_limit(args, "step_tokens", 512)?,
         context: limit(args, "context", 131_072)?,
+        tokens: tokens(args)?,
         exec_ms: limit(args, "exec_time", 20_000)?,
         time_ms: limit(args, "time", 600_000)?,
     };
@@ -70,6 +71,7 @@ pub(super) fn sandbox(args: &Args, _: &Context) -> Result<Value, CallError> {
         max_steps: small_limit(args, "max_steps", 100)?,
         step_tokens: small_limit(args, "step_tokens", 65_536)?,
         context: limit(args, "context", 65_536)?,
+        tokens: tokens(args)?,
         exec_ms: limit(args, "exec_time", 120_000)?,
         time_ms: limit(args, "time", 5_400_000)?,
     };
