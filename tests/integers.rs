@@ -87,3 +87,36 @@ fn the_smallest_integer_can_be_written() {
         assert!(said.contains("the int overflows") && said.contains("--- exit 2"), "{said}");
     }
 }
+
+#[test]
+fn whole_numbers_and_floats_are_compared_as_they_are() {
+    let project = Project::new();
+    project.write(
+        "main.claw",
+        "stage t = [{ a: 9007199254740993 }, { a: 9007199254740992 }, { a: 9223372036854775807 }]\n\
+         stage same = t where .a == 9007199254740992.0\n\
+         stage more = t where .a > 9007199254740992.0\n\
+         stage end = t where .a == 9223372036854775808.0\n\
+         output same\noutput more\noutput end\n",
+    );
+    project.ok(&["run", "main.claw", "--quiet"]);
+    let rows = |stage: &str| -> Vec<i64> {
+        let rows = project.json(&["show", stage]);
+        rows.as_array().unwrap().iter().map(|row| row["a"].as_i64().unwrap()).collect()
+    };
+    assert_eq!(rows("same"), [9_007_199_254_740_992]);
+    assert_eq!(rows("more"), [9_007_199_254_740_993, i64::MAX]);
+    assert!(rows("end").is_empty());
+    let shown = project.json(&["show", "t", "--where", "a=9007199254740992.0"]);
+    assert_eq!(shown.as_array().map(Vec::len), Some(1), "{shown}");
+}
+
+#[test]
+fn a_date_in_a_file_of_parameters_is_no_difference() {
+    let project = Project::new();
+    project.write("main.claw", "param k: int = 3\nstage s = [{ k: k }]\noutput s\n");
+    project.write("p.toml", "k = 2026-01-01\n");
+    let said = shown(&project, &["run", "main.claw", "--params-file", "p.toml"]);
+    assert!(said.contains("`k` is a date, of which the language has none"), "{said}");
+    assert!(said.contains("k = \"2026-01-01\"") && said.contains("--- exit 2"), "{said}");
+}

@@ -99,13 +99,22 @@ fn errors(diagnostics: &[Diagnostic]) -> usize {
 fn params(args: &arguments::Pipeline) -> Result<BTreeMap<String, String>, Failure> {
     let mut given = BTreeMap::new();
     if let Some(file) = &args.params_file {
-        let text = std::fs::read_to_string(file)
-            .map_err(|err| Failure::input(format!("{}: {err}", file.display())))?;
+        let text = std::fs::read_to_string(file).map_err(|err| {
+            Failure::input(format!("the parameters cannot be read from {}: {err}", file.display()))
+        })?;
         let table: toml::Table = toml::from_str(&text)
             .map_err(|err| Failure::input(format!("{}: {err}", file.display())))?;
         for (name, value) in table {
             let text = match value {
                 toml::Value::String(text) => text,
+                // As an expression it would be a difference of numbers.
+                toml::Value::Datetime(date) => {
+                    return Err(Failure::input(format!(
+                        "{}: `{name}` is a date, of which the language has none\n  help: write it \
+                         in quotes: `{name} = \"{date}\"`",
+                        file.display()
+                    )));
+                }
                 other => other.to_string(),
             };
             given.insert(name, text);
@@ -160,6 +169,7 @@ pub(super) fn unknown(what: &str, name: &str, names: &[&str]) -> String {
         .filter(|(distance, other)| *distance <= other.len() / 3 + 1);
     let hint = match near {
         Some((_, near)) => format!("did you mean `{near}`?"),
+        None if names.is_empty() => "there is none".to_string(),
         None => format!("there are: {}", names.join(", ")),
     };
     format!("{what} `{name}` does not exist\n  help: {hint}")

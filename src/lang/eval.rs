@@ -6,6 +6,7 @@
 //! filters itself and uses the pieces: [`binary`], [`unary`], [`field`], [`index`], [`text`],
 //! [`apply`].
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -333,10 +334,10 @@ pub fn binary(op: BinaryOp, left: &Value, right: &Value) -> Result<Value, EvalEr
             let order = match (left, right) {
                 (Value::Int(a), Value::Int(b)) => Some(a.cmp(b)),
                 (Value::Str(a), Value::Str(b)) => Some(a.cmp(b)),
-                _ => match (left.as_float(), right.as_float()) {
-                    (Some(a), Some(b)) => a.partial_cmp(&b),
-                    _ => None,
-                },
+                (Value::Int(a), Value::Float(b)) => whole_and_float(*a, *b),
+                (Value::Float(a), Value::Int(b)) => whole_and_float(*b, *a).map(Ordering::reverse),
+                (Value::Float(a), Value::Float(b)) => a.partial_cmp(b),
+                _ => None,
             };
             let order = order.ok_or_else(|| {
                 failed(format!("{} and {} have no order", brief(left), brief(right)))
@@ -404,13 +405,27 @@ fn number(op: BinaryOp, left: &Value, right: &Value) -> Result<Value, EvalError>
     Ok(Value::Float(result))
 }
 
+/// How a whole number and a float are ordered, without rounding the one to the other, which may not
+/// hold it. None for what is no number.
+pub fn whole_and_float(whole: i64, float: f64) -> Option<Ordering> {
+    // 2^63 is the first float above every whole number.
+    const END: f64 = 9_223_372_036_854_775_808.0;
+    if float >= END {
+        return Some(Ordering::Less);
+    }
+    if float < -END {
+        return Some(Ordering::Greater);
+    }
+    let rest = 0.0.partial_cmp(&float.fract())?;
+    Some(whole.cmp(&(float.trunc() as i64)).then(rest))
+}
+
 /// Whether two values are the same; `1` and `1.0` are.
 pub fn equal(left: &Value, right: &Value) -> bool {
     match (left, right) {
-        (Value::Int(_) | Value::Float(_), Value::Int(_) | Value::Float(_)) => match (left, right) {
-            (Value::Int(a), Value::Int(b)) => a == b,
-            _ => left.as_float() == right.as_float(),
-        },
+        (Value::Int(int), Value::Float(float)) | (Value::Float(float), Value::Int(int)) => {
+            whole_and_float(*int, *float) == Some(Ordering::Equal)
+        }
         (Value::List(a), Value::List(b)) => {
             a.len() == b.len() && a.iter().zip(b).all(|(a, b)| equal(a, b))
         }

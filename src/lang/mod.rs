@@ -42,7 +42,7 @@ pub use codes::{codes, explain};
 pub use diagnostic::{Diagnostic, Severity};
 pub use eval::{
     EvalError, Lookup, Scope, apply, binary, close, equal, evaluate, field, index, length, member,
-    rendered, shape, text, unary,
+    rendered, shape, text, unary, whole_and_float,
 };
 pub use format::format;
 pub use index::{

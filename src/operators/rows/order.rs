@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 
 use crate::engine::{Args, CallError, Context};
-use crate::lang::Value;
+use crate::lang::{Value, whole_and_float};
 use crate::store::Digest;
 
 use super::{OfRow, rows, table};
@@ -44,8 +44,10 @@ fn compare(a: &Value, b: &Value) -> Ordering {
         (Value::Bool(a), Value::Bool(b)) => a.cmp(b),
         (Value::Int(a), Value::Int(b)) => a.cmp(b),
         (Value::Float(a), Value::Float(b)) => a.partial_cmp(b).unwrap_or(Ordering::Equal),
-        (Value::Int(a), Value::Float(b)) => whole_and_float(*a, *b),
-        (Value::Float(a), Value::Int(b)) => whole_and_float(*b, *a).reverse(),
+        (Value::Int(a), Value::Float(b)) => whole_and_float(*a, *b).unwrap_or(Ordering::Equal),
+        (Value::Float(a), Value::Int(b)) => {
+            whole_and_float(*b, *a).unwrap_or(Ordering::Equal).reverse()
+        }
         // Bytes of UTF-8 stand in the order of the code points.
         (Value::Str(a), Value::Str(b)) => a.cmp(b),
         (Value::List(a), Value::List(b)) => {
@@ -64,20 +66,6 @@ fn kind(value: &Value) -> u8 {
         Value::List(_) => 3,
         _ => 4,
     }
-}
-
-/// Without rounding the whole number to a float, which may not hold it.
-fn whole_and_float(whole: i64, float: f64) -> Ordering {
-    // 2^63 is the first float above every whole number.
-    const END: f64 = 9_223_372_036_854_775_808.0;
-    if float >= END {
-        return Ordering::Less;
-    }
-    if float < -END {
-        return Ordering::Greater;
-    }
-    let rest = float.fract();
-    whole.cmp(&(float.trunc() as i64)).then(0.0.partial_cmp(&rest).unwrap_or(Ordering::Equal))
 }
 
 #[cfg(test)]
