@@ -49,3 +49,55 @@ fn rows_put_aside_are_shown_with_what_they_were_made_from() {
     project.ok(&["gc"]);
     assert_eq!(project.json(&["show", "divided", "--failed"]), rows);
 }
+
+/// A row put aside has the same number however the rows came, that of the table it stands in.
+#[test]
+fn rows_put_aside_have_the_numbers_of_the_rows_they_were_made_from() {
+    let project = Project::new();
+    let program = "\
+stage t = for n in 0..200 { { id: n, x: n % 4 } }
+stage few = t where .id > 190
+stage bad = for r in few { { id: r.id, q: 6 / r.x } } with { on_error: keep }
+stage some = for r in t where r.id > 190 { { id: r.id, x: r.x } }
+stage pairs = for a in some, b in [1, 0] { { v: a.x / b } } with { on_error: keep }
+stage within = for r in (t where .id > 190) { { id: r.id, q: 6 / r.x } } with { on_error: keep }
+stage passed = few where 6 / .x > 2 with { on_error: keep }
+output bad
+output pairs
+output within
+output passed
+";
+    project.write("main.claw", program);
+    let places = |stage: &str| -> Vec<Vec<u64>> {
+        let rows = project.json(&["show", stage, "--failed"]);
+        let place = |row: &serde_json::Value| {
+            row["place"].as_array().unwrap().iter().map(|n| n.as_u64().unwrap()).collect()
+        };
+        rows.as_array().unwrap().iter().map(place).collect()
+    };
+    let first = |stage: &str| -> Vec<u64> { places(stage).iter().map(|place| place[0]).collect() };
+    // Once as they come, and once from the store.
+    for _ in 0..2 {
+        project.claw(&["run", "main.claw", "--quiet"]);
+        assert_eq!(first("bad"), [1, 5]);
+        assert_eq!(first("within"), [1, 5]);
+        assert_eq!(first("passed"), [1, 5]);
+        let pairs: Vec<Vec<u64>> = (0..9).map(|n| vec![n, 1]).collect();
+        assert_eq!(places("pairs"), pairs);
+    }
+    let one = shown(&project, &["show", "pairs", "--failed", "--row", "3.1"]);
+    assert!(one.contains("row 3.1: division by zero") && one.contains("--- exit 0"), "{one}");
+    let one = shown(&project, &["show", "bad", "--failed", "--row", "5"]);
+    assert!(one.contains("id: 196") || one.contains("196"), "{one}");
+    let odd = shown(&project, &["show", "bad", "--row", "3.1"]);
+    assert!(odd.contains("the rows of a stage have one number"), "{odd}");
+    let odd = shown(&project, &["show", "bad", "--row", "three"]);
+    assert!(odd.contains("a row has a number, such as 3"), "{odd}");
+    // Those whose test fails are put aside as any row is, or end the run.
+    assert_eq!(project.json(&["show", "passed"]).as_array().unwrap().len(), 4);
+    project.write("main.claw", &program.replace("2 with { on_error: keep }\noutput", "2\noutput"));
+    let failed = shown(&project, &["run", "main.claw", "--quiet"]);
+    assert!(failed.contains("stage `passed`: division by zero"), "{failed}");
+    let told = shown(&project, &["show", "passed", "--failed"]);
+    assert!(told.contains("division by zero") && told.contains("row: id 19"), "{told}");
+}

@@ -284,6 +284,26 @@ pub(super) struct Plan {
     pub(super) json: bool,
 }
 
+/// The number of a row, and of what further generators gave for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct RowNumber(pub(super) Vec<u32>);
+
+impl std::str::FromStr for RowNumber {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<RowNumber, String> {
+        let numbers = text.split('.').map(str::parse).collect::<Result<Vec<u32>, _>>();
+        numbers.map(RowNumber).map_err(|_| "a row has a number, such as 3".to_string())
+    }
+}
+
+impl std::fmt::Display for RowNumber {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let numbers: Vec<String> = self.0.iter().map(u32::to_string).collect();
+        f.write_str(&numbers.join("."))
+    }
+}
+
 /// `claw show`.
 #[derive(Debug, Args)]
 pub(super) struct Show {
@@ -293,9 +313,9 @@ pub(super) struct Show {
     /// What to show of a row: fields joined by dots, then a path inside a directory
     pub(super) path: Option<String>,
 
-    /// The row's number, from 0
+    /// The row's number, from 0; of rows put aside also with those of further generators, as `3.1`
     #[arg(long, value_name = "N")]
-    pub(super) row: Option<usize>,
+    pub(super) row: Option<RowNumber>,
 
     /// Only rows whose field has this value; may be repeated
     #[arg(long = "where", value_name = "FIELD=VALUE")]

@@ -82,7 +82,10 @@ fn summary(run: &RunRecord) -> Summary {
                 told.cached += cached;
                 told.failed += failed;
             }
-            Event::StageCached { .. } => cached_stages += 1,
+            Event::StageCached { rows, .. } => {
+                cached_stages += 1;
+                told.cached += rows;
+            }
             Event::RunEnded { outcome, took_ms } => {
                 told.outcome = outcome.clone();
                 told.took_ms = Some(*took_ms);

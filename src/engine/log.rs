@@ -33,6 +33,9 @@ pub enum Event {
         /// The digest of its result; none in logs of older versions.
         #[serde(default)]
         result: Option<Digest>,
+        /// Its rows; none in logs of older versions.
+        #[serde(default)]
+        rows: u64,
     },
     /// A row was made (rows answered from the store are only counted).
     Row {
@@ -96,6 +99,14 @@ pub enum Event {
         /// What each generator of its `for` gave, by name, as objects.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         inputs: Vec<(String, Digest)>,
+    },
+    /// The numbers of rows that were put aside, once all that the stage went over is known.
+    Numbered {
+        /// The stage.
+        stage: String,
+        /// Places as they were told, and in the place of each the row's number among the rows that
+        /// the stage went over, with what follows it where there are more generators.
+        numbers: Vec<(Vec<u32>, Vec<u32>)>,
     },
     /// A stage ended.
     StageEnded {

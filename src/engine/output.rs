@@ -67,6 +67,15 @@ impl Reader {
         }
     }
 
+    /// All rows in the order of their places, when the stage has its result.
+    pub(super) fn all(&self) -> Option<Vec<(Place, Digest)>> {
+        let made = self.output.lock();
+        let mut rows = matches!(made.end, Some(End::Value(_))).then(|| made.rows.clone())?;
+        drop(made);
+        rows.sort_unstable();
+        Some(rows)
+    }
+
     /// Whether the stage ended without a result.
     pub(super) fn failed(&self) -> bool {
         matches!(self.output.ended(), Some(End::Nothing))

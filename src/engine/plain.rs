@@ -200,7 +200,11 @@ impl Work<'_> {
                 }
                 self.start(plain, &tests, Batch::Stored(rows)).await?;
             }
-            return if reader.failed() { Err(CallError::Cancelled) } else { Ok(()) };
+            if reader.failed() {
+                return Err(CallError::Cancelled);
+            }
+            job.came_from(reader, &tests);
+            return Ok(());
         }
         let rows = rows_of(&self.caller, &plain.rows, Scope::default()).await.map_err(failure)?;
         let none = Arc::new(Vec::new());

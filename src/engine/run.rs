@@ -113,7 +113,7 @@ impl Engine {
                 board.lines[line].cached.store(rows, Ordering::Relaxed);
                 board.lines[line].set(State::Cached);
                 let stage = stage.name.clone();
-                self.log.write(&Event::StageCached { stage, result: Some(result) });
+                self.log.write(&Event::StageCached { stage, result: Some(result), rows });
                 output.end(End::Value(result));
                 continue;
             }

@@ -44,6 +44,14 @@ pub(super) fn check(store: &Store, folder: &Path, run: &str, graph: &Graph, ende
                 assert!(told.failed.insert(place.clone()), "{stage} {place:?} failed twice");
                 assert!(!told.rows.contains_key(place), "{stage} {place:?} is there and failed");
             }
+            Event::Numbered { stage, numbers } => {
+                let failed = &told.entry(stage.clone()).or_default().failed;
+                for (place, _) in numbers {
+                    assert!(failed.contains(place), "{stage} {place:?} has a number, and is there");
+                }
+                let distinct: BTreeSet<&Vec<u32>> = numbers.iter().map(|(_, to)| to).collect();
+                assert_eq!(distinct.len(), numbers.len(), "two rows of {stage} with one number");
+            }
             Event::StageCached { stage, .. } => {
                 let told = told.entry(stage.clone()).or_default();
                 assert!(!told.ended && told.rows.is_empty());

@@ -46,7 +46,7 @@ impl Side {
         let mut ends: BTreeMap<String, (Option<Digest>, u64)> = BTreeMap::new();
         for event in read_stage_ends(store, id) {
             match event {
-                Event::StageCached { stage, result } => drop(ends.insert(stage, (result, 0))),
+                Event::StageCached { stage, result, .. } => drop(ends.insert(stage, (result, 0))),
                 Event::StageEnded { stage, result, failed, .. } => {
                     ends.insert(stage, (result, failed));
                 }

@@ -16,7 +16,8 @@ const FIELDS: usize = 6;
 
 /// A row that was put aside.
 struct Aside<'r> {
-    place: &'r [u32],
+    /// Its number among the rows that the stage went over, and those of further generators.
+    place: Vec<u32>,
     error: &'r str,
     output: &'r str,
     /// The row of the first generator, where it lies in the store.
@@ -96,11 +97,23 @@ pub(super) fn failed(
     known(run, stage)?;
     let mut aside: Vec<Aside<'_>> =
         run.events.iter().filter_map(|event| of_event(event, stage, store)).collect();
-    aside.sort_by(|one, other| one.place.cmp(other.place));
+    for event in &run.events {
+        if let Event::Numbered { stage: of, numbers } = event
+            && of == stage
+        {
+            let numbers: BTreeMap<&Vec<u32>, &Vec<u32>> =
+                numbers.iter().map(|(place, number)| (place, number)).collect();
+            for one in &mut aside {
+                if let Some(number) = numbers.get(&one.place) {
+                    one.place = number.to_vec();
+                }
+            }
+        }
+    }
+    aside.sort_by(|one, other| one.place.cmp(&other.place));
     let all = aside.len();
-    if let Some(number) = args.row {
-        let is_it = |one: &Aside<'_>| one.place.first().is_some_and(|at| *at as usize == number);
-        aside.retain(is_it);
+    if let Some(number) = &args.row {
+        aside.retain(|one| one.place.starts_with(&number.0));
         if aside.is_empty() && all > 0 {
             return Err(Failure::input(format!(
                 "row {number} of `{stage}` was not put aside in run {}\n  help: `claw show {stage} \
@@ -154,7 +167,7 @@ fn told_json(one: &Aside<'_>) -> serde_json::Value {
         .map(|(name, of)| (name.to_string(), of.as_ref().map_or(json!(null), Value::to_json)))
         .collect();
     json!({
-        "place": one.place, "error": one.error, "output": one.output, "input": one.input,
+        "place": &one.place, "error": one.error, "output": one.output, "input": one.input,
         "inputs": inputs,
     })
 }
@@ -166,7 +179,7 @@ fn of_event<'r>(event: &'r Event, stage: &str, store: &dyn Objects) -> Option<As
     let read =
         |(name, digest): &'r (String, Digest)| (name.as_str(), read_value(store, digest).ok());
     (at == stage).then(|| Aside {
-        place,
+        place: place.clone(),
         error,
         output,
         input: *input,

@@ -7,7 +7,7 @@ mod value;
 use serde_json::json;
 
 use crate::engine::{RunRecord, StageRecord, read_run, read_value, run_ids};
-use crate::lang::{Table, Value};
+use crate::lang::{Table, Value, equal};
 use crate::store::{Objects, Snapshot};
 
 use super::{Exit, Failure, arguments, load, print, run_names};
@@ -36,7 +36,18 @@ pub(super) fn show(args: &arguments::Show) -> Result<Exit, Failure> {
     };
     let store = Snapshot::open(&project.store())?;
     let whole = read_value(&store, &result)?;
-    let shown = match (&whole, args.row) {
+    let row = match args.row.as_ref().map(|row| &row.0[..]) {
+        None => None,
+        Some([number]) => Some(*number as usize),
+        Some(_) => {
+            return Err(Failure::input(format!(
+                "`--row {}` is for rows that were put aside, with `--failed`; the rows of a stage \
+                 have one number",
+                args.row.as_ref().map(ToString::to_string).unwrap_or_default()
+            )));
+        }
+    };
+    let shown = match (&whole, row) {
         (Value::Table(table), Some(number)) => {
             let digest = table.rows.get(number).ok_or_else(|| {
                 Failure::input(format!(
@@ -160,7 +171,17 @@ fn filters(args: &arguments::Show) -> Result<Vec<(&str, &str)>, Failure> {
 
 /// Whether a value is the one that `--where` names, as it is shown or as JSON.
 fn is(value: &Value, want: &str) -> bool {
-    print::cell(value) == want || String::from_utf8_lossy(&value.encode()) == want
+    let number = || match value {
+        // As `==` has it: `8` and `8.0` are the same.
+        Value::Int(_) | Value::Float(_) => {
+            let want = serde_json::from_str::<serde_json::Number>(want).ok()?;
+            Some(equal(value, &Value::from_json(&want.into())))
+        }
+        _ => None,
+    };
+    print::cell(value) == want
+        || String::from_utf8_lossy(&value.encode()) == want
+        || number() == Some(true)
 }
 
 /// The rows of a stage, those that pass the filters.

@@ -249,13 +249,13 @@ impl Ahead<'_> {
     }
 
     /// How many rows a stage will have of which that is not known: last time's number is the best
-    /// guess, and without one there is a row at least.
+    /// guess, and without one there is a row.
     fn guess(&self, stage: &crate::lang::Stage) -> (u64, Bound) {
         let last = self.before.get(stage.name.as_str());
         let last = last.and_then(|record| self.store.get(&record.result?).ok());
         match last.and_then(|bytes| table_rows(&bytes)) {
             Some(rows) => (rows, Bound::About),
-            None => (1, Bound::AtLeast),
+            None => (1, Bound::About),
         }
     }
 

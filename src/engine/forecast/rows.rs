@@ -113,8 +113,13 @@ impl Ahead<'_> {
                 Ok(holds) if holds.as_bool() != Some(true) => return,
                 Ok(_) => {}
                 Err(_) => {
+                    // Perhaps it is left out, or put aside; its body may be made all the same.
+                    look.heard(&caller, false);
                     look.told.bound |= Bound::AtMost;
                     look.number |= Bound::AtMost;
+                    look.number |= rows_of(&each.body);
+                    look.told.will_run += 1;
+                    return out.push(None);
                 }
             }
         }

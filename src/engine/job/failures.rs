@@ -82,6 +82,7 @@ impl Job {
     }
 
     pub(super) fn put_aside(&self, place: &Place, err: &CallError, from: &Origin) {
+        self.note_aside(place);
         let output = match err {
             CallError::Row { output, .. } => output.clone(),
             _ => String::new(),

@@ -1,5 +1,6 @@
 //! A stage that is the rows of another one for which tests hold: `s where …`. Its rows are told as
-//! they come, many at a time, as those of a plain `for` are ([`super::super::plain`]).
+//! they come, many at a time, as those of a plain `for` are ([`super::super::plain`]); one whose test
+//! fails is put aside or ends the stage, as `on_error` says.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -12,11 +13,11 @@ use crate::engine::log::Event;
 use crate::engine::operator::{CallError, read_value};
 use crate::engine::output::Place;
 use crate::engine::plain::BATCH;
-use crate::lang::{Expr, ExprKind, Function, Value};
+use crate::lang::{Expr, ExprKind, Function, Stage, Type, Value};
 use crate::plan::Plan;
 use crate::store::Digest;
 
-use super::{Job, passes, row_count};
+use super::{Job, Origin, passes, row_count};
 
 /// The stage that an expression takes rows from, and what they must pass on the way: `s`,
 /// `s where …`.
@@ -33,14 +34,17 @@ pub(super) fn source(rows: &Expr) -> Option<(&str, Vec<&Function>)> {
 }
 
 /// Whether a stage's rows can be taken as they come.
-pub(super) fn streams(plan: &Plan, stage: &Expr) -> bool {
-    match &stage.kind {
+pub(super) fn streams(plan: &Plan, stage: &Stage) -> bool {
+    let is_table = |name| plan.node(name).is_some_and(|node| has_rows(plan.stage(node)));
+    match &stage.expr.kind {
         ExprKind::For(_) => true,
-        ExprKind::Filter(..) => source(stage)
-            .and_then(|(name, _)| plan.node(name))
-            .is_some_and(|node| streams(plan, &plan.stage(node).expr)),
+        ExprKind::Filter(..) => source(&stage.expr).is_some_and(|(name, _)| is_table(name)),
         _ => false,
     }
+}
+
+fn has_rows(stage: &Stage) -> bool {
+    matches!(stage.ty, Type::List(_))
 }
 
 /// Rows to test.
@@ -60,7 +64,11 @@ impl Job {
             Some((mut reader, _)) => loop {
                 let rows = reader.next(BATCH).await;
                 if rows.is_empty() || self.is_over() {
-                    break if reader.failed() { Err(CallError::Cancelled) } else { Ok(()) };
+                    if reader.failed() {
+                        break Err(CallError::Cancelled);
+                    }
+                    self.came_from(reader, &[]);
+                    break Ok(());
                 }
                 if let Err(err) = self.test(&tests, rows, &mut batches).await {
                     break Err(err);
@@ -146,11 +154,20 @@ impl Job {
         let began = Instant::now();
         let tests: Vec<&Function> = tests.iter().collect();
         let mut passed = Vec::new();
+        let count = rows.len() as u64;
         for (place, digest) in rows {
-            if passes(&tests, &read_value(&*self.shared.store, &digest)?)? {
-                passed.push((place, digest));
+            let row = read_value(&*self.shared.store, &digest)?;
+            match passes(&tests, &row) {
+                Ok(true) => passed.push((place, digest)),
+                Ok(false) => {}
+                Err(err) => {
+                    self.board().total.fetch_add(1, Ordering::Relaxed);
+                    let names = vec![("row".to_string(), row)];
+                    self.row_failed(&place, &err, &Origin { input: Some(digest), names });
+                }
             }
         }
+        self.started.fetch_add(count, Ordering::Relaxed);
         if let Some((place, _)) = passed.first() {
             let count = passed.len() as u64;
             self.board().total.fetch_add(count, Ordering::Relaxed);

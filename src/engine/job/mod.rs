@@ -2,6 +2,7 @@
 
 mod failures;
 mod filtered;
+mod numbers;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -53,6 +54,9 @@ pub(super) struct Job {
     unanswered: Unanswered,
     /// Why the first row failed that failed for a reason outside of it.
     outside: OnceLock<String>,
+    /// What its rows came from, once all of them came, and the places of those put aside.
+    source: std::sync::Mutex<Option<numbers::Source>>,
+    aside: std::sync::Mutex<Vec<Place>>,
     /// Set when a row could not be made because what it reads has no result.
     cut_off: AtomicBool,
     /// Set when no further row should start.
@@ -118,6 +122,8 @@ impl Job {
             failure: Default::default(),
             unanswered: Unanswered::default(),
             outside: OnceLock::new(),
+            source: Default::default(),
+            aside: Default::default(),
             cut_off: AtomicBool::new(false),
             give_up: AtomicBool::new(false),
             started: AtomicU64::new(0),
@@ -156,7 +162,7 @@ impl Job {
         let made = caught(async {
             match &self.stage().expr.kind {
                 ExprKind::For(_) => self.rows().await,
-                ExprKind::Filter(..) if filtered::streams(&self.plan, &self.stage().expr) => {
+                ExprKind::Filter(..) if filtered::streams(&self.plan, self.stage()) => {
                     self.rows().await
                 }
                 _ => self.one().await,
@@ -244,6 +250,7 @@ impl Job {
                 taken => taken.map(drop),
             },
         };
+        self.number_aside();
         if let Some(message) = self.lock_failure().clone() {
             return Err(CallError::row(message));
         }
@@ -320,6 +327,7 @@ impl Job {
                 if reader.failed() {
                     return Err(CallError::Cancelled);
                 }
+                self.came_from(reader, &tests.into_iter().cloned().collect::<Vec<_>>());
             }
             None => {
                 let row = Starting { place: Place::new(), scope: Scope::default(), input: None };
@@ -341,7 +349,7 @@ impl Job {
     /// The stage that rows can be streamed from, with the filters on the way: `s`, `s where …`.
     pub(super) fn stream_of<'a>(&self, rows: &'a Expr) -> Option<(Reader, Vec<&'a Function>)> {
         let (name, tests) = filtered::source(rows)?;
-        if !filtered::streams(&self.plan, &self.plan.stage(self.plan.node(name)?).expr) {
+        if !filtered::streams(&self.plan, self.plan.stage(self.plan.node(name)?)) {
             return None;
         }
         // One that ended without a result still has the rows that it made, whether it ended before
