@@ -26,6 +26,7 @@ mod operators;
 pub(super) mod order;
 mod origins;
 pub(super) mod outputs;
+mod plainness;
 mod policy;
 mod presence;
 mod resolve;
@@ -137,6 +138,7 @@ fn check(world: &mut World, sources: &dyn Sources, found: &mut Vec<Diagnostic>) 
     let is_error = |diagnostic: &Diagnostic| diagnostic.severity == Severity::Error;
     if !found.iter().any(is_error) {
         stages = expand::expand(world, stages, &mut tests, found).unwrap_or_default();
+        plainness::plainness(&stages, &tests, found);
     }
     let read = files(world, &params, &stages, &tests, sources, found);
     outputs::over_what_is_read(&outputs, &world.sources, &read, found);
