@@ -32,6 +32,11 @@ pub struct Solver {
     answer: String,
 }
 
+/// What is wrong with what it is given, which is the row's own.
+fn refused(message: String) -> ModelError {
+    ModelError::Refused { message, output: String::new() }
+}
+
 /// Opens the solver for a task: the [`super::Opener`] of `builtin/solver`.
 ///
 /// # Errors
@@ -45,9 +50,7 @@ pub fn open_solver(
         None | Some(Value::Null) => 0.0,
         Some(rate) => {
             rate.as_float().filter(|rate| (0.0..=1.0).contains(rate)).ok_or_else(|| {
-                ModelError::Unavailable(
-                    "the solver's `error_rate` must be a share from 0% to 100%".to_string(),
-                )
+                refused("the solver's `error_rate` must be a share from 0% to 100%".to_string())
             })?
         }
     };
@@ -62,7 +65,7 @@ impl Solver {
     /// When the solution is not of the form that the module describes.
     pub fn new(solution: &Json, error_rate: f64, seed: u64) -> Result<Solver, ModelError> {
         let bad = |what: &str| {
-            ModelError::Unavailable(format!(
+            refused(format!(
                 "the task's solution cannot be played: {what}\n  help: a solution is \
                  {{calls, answer}}, with calls of the form {{name, arguments}}"
             ))

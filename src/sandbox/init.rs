@@ -440,9 +440,19 @@ impl Attend for Init {
     }
 }
 
+/// The workspace, which a command may have taken away every right to: it is ours all the same.
 fn workspace_folder() -> io::Result<OwnedFd> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    Ok(rustix::fs::open(WORKSPACE, flags, Mode::empty())?)
+    let open = || {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        rustix::fs::open(WORKSPACE, flags, Mode::empty())
+    };
+    match open() {
+        Err(Errno::ACCESS) => {
+            rustix::fs::chmod(WORKSPACE, Mode::RWXU)?;
+            Ok(open()?)
+        }
+        opened => Ok(opened?),
+    }
 }
 
 /// An absolute path: relative ones start in the workspace.

@@ -11,8 +11,8 @@ use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{
-    AtFlags, Dir, FileType, Mode, OFlags, Stat, Timespec, Timestamps, chmodat, fstat, futimens,
-    mkdirat, openat, readlinkat, statat, symlinkat, utimensat,
+    AtFlags, Dir, FileType, Mode, OFlags, Stat, Timespec, Timestamps, chmodat, fchmod, fstat,
+    futimens, mkdirat, openat, readlinkat, statat, symlinkat, utimensat,
 };
 use rustix::io::Errno;
 
@@ -265,6 +265,10 @@ pub(crate) fn collect<'a>(
     links: bool,
     take: Option<Take<'a>>,
 ) -> io::Result<(Tree, Vec<String>)> {
+    let mode = Mode::from_raw_mode(fstat(root)?.st_mode);
+    if !mode.contains(Mode::RWXU) {
+        fchmod(root, mode | Mode::RWXU)?;
+    }
     let mut collector = Collector::new(limits, links, take);
     collector.folder(root, "", 0)?;
     let mut refused = collector.refused;

@@ -199,12 +199,7 @@ async fn a_checkpoint_runs_under_its_own_name() {
 #[tokio::test]
 async fn wrong_arguments_are_told_as_the_rows_failure() {
     type Change = fn(&mut Setting);
-    let cases: [(Change, &str); 6] = [
-        (
-            |s| s.set("model", "model", Value::str("openai/gpt")),
-            "cannot open the model `openai/gpt`: no provider can open the model `openai/gpt`\n  \
-             help: the known ones are: builtin/solver",
-        ),
+    let cases: [(Change, &str); 5] = [
         (
             |s| s.set("sandbox", "network", Value::Bool(true)),
             "a sandbox has no network: write `network: off`, or leave it out",
@@ -230,6 +225,19 @@ async fn wrong_arguments_are_told_as_the_rows_failure() {
         assert!(matches!(err, CallError::Row { .. }), "{err}");
         assert_eq!(err.to_string(), expected);
     }
+}
+
+#[tokio::test]
+async fn a_model_that_nobody_can_open_is_no_failure_of_the_row() {
+    let mut setting = Setting::new().await;
+    setting.set("model", "model", Value::str("openai/gpt"));
+    let err = setting.solve().await.unwrap_err();
+    assert!(matches!(err, CallError::Infrastructure(_)), "{err}");
+    assert_eq!(
+        err.to_string(),
+        "cannot open the model `openai/gpt`: no provider can open the model `openai/gpt`\n  help: \
+         the known ones are: builtin/solver"
+    );
 }
 
 #[tokio::test]

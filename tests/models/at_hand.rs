@@ -163,3 +163,69 @@ fn settings_that_nobody_needs_are_refused() {
         assert!(code == Some(2) && told.contains(why), "{told}");
     }
 }
+
+/// A model that cannot be opened is no failure of the row: no attempt goes on after it, nothing is
+/// kept, and a stage that only had such rows has no result.
+#[test]
+fn a_model_that_cannot_be_opened_is_no_failure_of_the_row() {
+    if !crate::sandbox::works() {
+        return;
+    }
+    for (settings, why) in [
+        (String::new(), "no provider can open the model `teacher`"),
+        (SCRIPT.to_string(), "replies.jsonl: No such file"),
+        (
+            "[models.teacher]\nendpoint = \"http://127.0.0.1:9\"\nmodel = \"m\"\nkey_env = \
+             \"NOT_SET_HERE\"\n"
+                .to_string(),
+            "NOT_SET_HERE",
+        ),
+    ] {
+        let project = Project::new();
+        project.write("claw.toml", &settings);
+        let program = PROGRAM.replace(
+            "stage runs = for w in worlds {\n  rollout.run(",
+            "def played(w: workspace.World) -> rollout.Run? {\n  try 2 {\n    let r = rollout.run(",
+        );
+        let program = program.replace(
+            "sandbox: box,\n  )\n}\n",
+            "sandbox: sandbox(\"process\", memory: 512MiB, time: 30s),\n  )\n    accept r when \
+             r.finished\n  }\n}\nstage runs = for w in worlds { played(w: w) } with { on_error: keep }\n",
+        );
+        project.write("main.claw", &program);
+        for _ in 0..2 {
+            let (code, told) = run(&project);
+            assert_eq!(code, Some(1), "{told}");
+            assert!(
+                told.contains("none of its rows could be made") && told.contains(why),
+                "{told}"
+            );
+        }
+        project.write("claw.toml", SCRIPT);
+        project.write("replies.jsonl", "{\"text\": \"Done.\"}\n");
+        let (code, told) = run(&project);
+        assert_eq!(code, Some(0), "{told}");
+        assert_eq!(project.json(&["show", "runs"]).as_array().unwrap().len(), 1);
+    }
+}
+
+#[test]
+fn a_workspace_that_a_model_took_the_rights_to_is_taken_out() {
+    if !crate::sandbox::works() {
+        return;
+    }
+    for mode in ["0", "100", "400", "300"] {
+        let project = Project::new();
+        project.write("claw.toml", SCRIPT);
+        let command = format!("echo here > left.txt; chmod {mode} .");
+        let call = json!({ "name": "exec", "arguments": { "command": command } });
+        let replies =
+            format!("{}\n{}\n", json!({ "turn": 1, "calls": [call] }), r#"{"text": "Done."}"#);
+        project.write("replies.jsonl", &replies);
+        project.write("main.claw", PROGRAM);
+        let (code, told) = run(&project);
+        assert_eq!(code, Some(0), "{mode}: {told}");
+        let left = project.claw(&["show", "runs", "--row", "0", "after/left.txt"]);
+        assert_eq!(String::from_utf8_lossy(&left.stdout), "here\n", "{mode}");
+    }
+}

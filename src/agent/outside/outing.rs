@@ -112,7 +112,7 @@ async fn act(
     let start = outing
         .agent
         .start(outing.prompt, &address, outing.installed, outing.objects)
-        .map_err(CallError::row)?;
+        .map_err(CallError::Infrastructure)?;
     let task = Placed {
         path: ".task".to_string(),
         bytes: outing.prompt.as_bytes().to_vec(),

@@ -17,6 +17,7 @@ use crate::agent::{
 };
 use crate::engine::{About, Args, Asks, CallError, Context, Kind, Operator, Pool, Spent};
 use crate::lang::Value;
+use crate::model::ModelError;
 use crate::sandbox::Limits;
 use crate::store::{Digest, KeyHasher, Objects};
 
@@ -92,10 +93,8 @@ impl Rollout {
 
         let objects = &*context.objects;
         let seed = context.key.seed();
-        let model = self
-            .models
-            .open(model_value, task, context)
-            .map_err(|err| CallError::row(format!("cannot open the model `{name}`: {err}")))?;
+        let model =
+            self.models.open(model_value, task, context).map_err(|err| unopened(&name, err))?;
         let temperature = model_value.get("temperature").and_then(Value::as_float);
         let command_ms = place.time_ms.unwrap_or(u64::MAX);
         let mut limits = Limits { output: KEPT_OUTPUT, ..place.limits };
@@ -205,6 +204,18 @@ impl Operator for Rollout {
         context: &'a Context,
     ) -> BoxFuture<'a, Result<Value, CallError>> {
         Box::pin(self.run(args, context))
+    }
+}
+
+/// Why a model cannot be opened. Only what it says of the task is the row's own failure.
+fn unopened(name: &str, err: ModelError) -> CallError {
+    let told = |why: &str| format!("cannot open the model `{name}`: {why}");
+    match err {
+        ModelError::Unavailable(why) => CallError::Infrastructure(told(&why)),
+        ModelError::Refused { message, output } => {
+            CallError::Row { message: told(&message), output }
+        }
+        other => other.into(),
     }
 }
 
