@@ -190,6 +190,44 @@ async fn servers_that_do_not_stream_are_understood() {
     assert_eq!(answer.usage, Usage { input: 1, output: 2 });
 }
 
+/// Tokens that cannot be read cost what was reserved for them: a budget holds all the same.
+#[test]
+fn a_budget_holds_whatever_the_server_says_of_tokens() {
+    for (usage, made) in [
+        // 10 and 5 tokens at these prices are two cents, and 19 are reserved for each request.
+        (json!({ "prompt_tokens": 10, "completion_tokens": 5 }), 4),
+        (json!({ "prompt_tokens": 10.0, "completion_tokens": 5.0 }), 4),
+        // What cannot be read costs what was reserved.
+        (json!({ "prompt_tokens": 10 }), 1),
+        (json!({ "prompt_tokens": "10", "completion_tokens": "5" }), 1),
+        (json!({ "prompt_tokens": -10, "completion_tokens": 5 }), 1),
+        (json!({ "prompt_tokens": 1e30, "completion_tokens": 5 }), 1),
+        (json!({}), 1),
+    ] {
+        let message = json!({ "role": "assistant", "content": "hi" });
+        let choice = json!({ "index": 0, "message": message, "finish_reason": "stop" });
+        let body = json!({ "choices": [choice], "usage": usage }).to_string();
+        let server = Server::new(move |_, _| status("200 OK", "", &body));
+        let project = crate::project::Project::new();
+        project.write(
+            "claw.toml",
+            &format!(
+                "[models.m]\nendpoint = \"{}\"\nmodel = \"m\"\nprices = {{ input = 1000, output = \
+                 2000 }}\n",
+                server.url
+            ),
+        );
+        project.write(
+            "main.claw",
+            "use std/llm\nstage a = for i in 1..=9 { llm.text(model: model(\"m\", max_tokens: 10), \
+             prompt: \"hello {i}\") } with { budget: $0.25, concurrency: 1 }\noutput a\n",
+        );
+        let ran = project.claw(&["run", "main.claw", "--quiet"]);
+        assert_eq!(ran.status.code(), Some(1), "{usage}");
+        assert_eq!(server.count(), made, "{usage}: {}", String::from_utf8_lossy(&ran.stderr));
+    }
+}
+
 #[tokio::test]
 async fn ends_are_told_apart() {
     let ended = |why: &str| {

@@ -10,7 +10,7 @@ use crate::lang::large_integer;
 use crate::model::{Answer, Finish, Message, ModelError, Request, ToolCall, Usage};
 use crate::project::ModelSettings;
 
-use super::wire::{Reading, Said, Wrong};
+use super::wire::{Reading, Said, Wrong, tokens};
 
 /// What is said of a call that nobody made: every call must have a result.
 const NOT_MADE: &str = "This call was not made.";
@@ -123,7 +123,8 @@ pub(super) struct Gathered {
     stop: Option<String>,
     input: u64,
     output: u64,
-    told_usage: bool,
+    told_input: bool,
+    told_output: bool,
     begun: bool,
     done: bool,
 }
@@ -194,15 +195,16 @@ impl Gathered {
     /// Tokens that were read are told in parts: those that a cache had, and the others.
     fn counted(&mut self, usage: Option<&Json>) {
         let Some(usage) = usage.and_then(Json::as_object) else { return };
-        let count = |name: &str| usage.get(name).and_then(Json::as_u64);
+        let count = |name: &str| usage.get(name).and_then(tokens);
         if let Some(plain) = count("input_tokens") {
             let cached = ["cache_creation_input_tokens", "cache_read_input_tokens"];
             let cached: u64 = cached.into_iter().filter_map(count).sum();
             self.input = self.input.max(plain.saturating_add(cached));
+            self.told_input = true;
         }
         if let Some(output) = count("output_tokens") {
             self.output = output;
-            self.told_usage = true;
+            self.told_output = true;
         }
     }
 
@@ -307,6 +309,6 @@ impl Reading for Gathered {
         };
         let usage = Usage { input: self.input, output: self.output };
         let answer = Answer { content, reasoning, tool_calls: calls, finish, usage };
-        Ok((answer, self.told_usage.then_some(usage)))
+        Ok((answer, (self.told_input && self.told_output).then_some(usage)))
     }
 }

@@ -34,6 +34,12 @@ pub(super) fn body(settings: &ModelSettings, request: &Request) -> Vec<u8> {
     body.to_string().into_bytes()
 }
 
+/// A count of tokens, which some servers write as a float.
+pub(super) fn tokens(count: &Json) -> Option<u64> {
+    let whole = |count: &f64| count.fract() == 0.0 && (0.0..1e15).contains(count);
+    count.as_u64().or_else(|| count.as_f64().filter(whole).map(|count| count as u64))
+}
+
 fn message(message: &Message) -> Json {
     match message {
         Message::System { content } => json!({ "role": "system", "content": content }),
@@ -250,9 +256,13 @@ impl Reading for Gathered {
             return Err(Wrong::Error(Said::of(error)));
         }
         if let Some(usage) = piece.get("usage").and_then(Json::as_object) {
-            let count = |name: &str| usage.get(name).and_then(Json::as_u64).unwrap_or(0);
-            let (input, output) = (count("prompt_tokens"), count("completion_tokens"));
-            self.usage = Some(Usage { input, output });
+            let count = |name: &str| usage.get(name).and_then(tokens);
+            // Half of it says nothing of what the answer cost.
+            if let (Some(input), Some(output)) =
+                (count("prompt_tokens"), count("completion_tokens"))
+            {
+                self.usage = Some(Usage { input, output });
+            }
         }
         let choices = piece.get("choices").and_then(Json::as_array);
         let first = |choice: &&Json| choice.get("index").and_then(Json::as_u64).unwrap_or(0) == 0;
