@@ -15,12 +15,78 @@ pub(crate) struct Violation {
 }
 
 /// Checks `value`, turning scalars into the type that is asked for where that loses nothing.
-/// Understands what tool schemas use: `type`, `required`, `properties`, `additionalProperties:
-/// false`, `patternProperties` with the pattern `.*`, `items`, `minItems` and `minimum`.
+/// Understands [`KNOWN`].
 pub(crate) fn check(schema: &Json, value: &mut Json) -> Vec<Violation> {
     let mut violations = Vec::new();
     check_at(schema, value, "", &mut violations);
     violations
+}
+
+/// The words of a schema that are held against arguments. (`additionalProperties` only as `false`,
+/// `patternProperties` only with the pattern `^.*$`, as OpenClaw's own schemas have them.)
+const KNOWN: &[&str] = &[
+    "additionalProperties",
+    "anyOf",
+    "const",
+    "enum",
+    "exclusiveMaximum",
+    "exclusiveMinimum",
+    "items",
+    "maxItems",
+    "maxLength",
+    "maximum",
+    "minItems",
+    "minLength",
+    "minimum",
+    "pattern",
+    "patternProperties",
+    "properties",
+    "required",
+    "type",
+];
+
+/// Words that say something to a reader, and nothing of what is allowed.
+const TELLING: &[&str] =
+    &["$comment", "$schema", "default", "deprecated", "description", "examples", "format", "title"];
+
+/// What of a schema would not be held against arguments, or cannot be: where, and why.
+pub(crate) fn unheld(schema: &Json, at: &str) -> Option<String> {
+    let place = || if at.is_empty() { "the schema".to_string() } else { format!("`{at}`") };
+    let Some(words) = schema.as_object() else {
+        return Some(format!("{} is no schema, which is a record", place()));
+    };
+    for (word, of) in words {
+        let known = match word.as_str() {
+            "additionalProperties" => of.is_boolean(),
+            "patternProperties" => {
+                of.as_object().is_some_and(|of| of.keys().all(|pattern| pattern == "^.*$"))
+            }
+            word => KNOWN.contains(&word) || TELLING.contains(&word),
+        };
+        if !known {
+            return Some(format!(
+                "`{word}` of {} would not be checked\n  help: what is checked: {}",
+                place(),
+                KNOWN.join(", ")
+            ));
+        }
+        if word == "pattern"
+            && let Err(err) = pattern(of)
+        {
+            return Some(format!("the `pattern` of {} {err}", place()));
+        }
+    }
+    let named = ["properties", "patternProperties"].into_iter().filter_map(|word| {
+        Some(words.get(word)?.as_object()?.iter().map(|(name, of)| (below(at, name), of)))
+    });
+    let any = words.get("anyOf").and_then(Json::as_array).into_iter().flatten();
+    let inner = words.get("items").into_iter().chain(any).map(|of| (at.to_string(), of));
+    named.flatten().chain(inner).find_map(|(at, of)| unheld(of, &at))
+}
+
+fn pattern(of: &Json) -> Result<regex::Regex, String> {
+    let text = of.as_str().ok_or("is no text")?;
+    regex::Regex::new(text).map_err(|_| format!("is no regular expression: {text:?}"))
 }
 
 /// The text that a model gets when its arguments do not fit.
@@ -39,26 +105,35 @@ fn check_at(schema: &Json, value: &mut Json, at: &str, violations: &mut Vec<Viol
         let at = if place.is_empty() { "root" } else { place };
         violations.push(Violation { at: at.to_string(), what });
     };
-    if let Some(kind) = schema.get("type").and_then(Json::as_str) {
-        coerce(kind, value);
-        if !has_type(kind, value) {
-            violate(at, format!("must be {kind}"));
+    let kinds: Vec<&str> = match schema.get("type") {
+        Some(Json::String(kind)) => vec![kind],
+        Some(Json::Array(kinds)) => kinds.iter().filter_map(Json::as_str).collect(),
+        _ => Vec::new(),
+    };
+    if !kinds.is_empty() && !kinds.iter().any(|kind| has_type(kind, value)) {
+        kinds.iter().for_each(|kind| coerce(kind, value));
+        if !kinds.iter().any(|kind| has_type(kind, value)) {
+            violate(at, format!("must be {}", kinds.join(",")));
             return;
         }
     }
-    if let (Some(minimum), Some(number)) =
-        (schema.get("minimum").and_then(Json::as_f64), value.as_f64())
-        && number < minimum
-    {
-        violate(at, format!("must be >= {minimum}"));
+    for what in outside(schema, value) {
+        violate(at, what);
+    }
+    if let Some(any) = schema.get("anyOf").and_then(Json::as_array) {
+        // The first that fits may turn scalars; the others leave no trace.
+        let fitting = any.iter().find_map(|schema| {
+            let mut turned = value.clone();
+            check(schema, &mut turned).is_empty().then_some(turned)
+        });
+        match fitting {
+            Some(turned) => *value = turned,
+            None => violate(at, "must match a schema in anyOf".to_string()),
+        }
     }
     match value {
         Json::Object(fields) => check_object(schema, fields, at, violations),
         Json::Array(items) => {
-            let least = schema.get("minItems").and_then(Json::as_u64).unwrap_or(0);
-            if (items.len() as u64) < least {
-                violate(at, format!("must NOT have fewer than {least} items"));
-            }
             if let Some(schema) = schema.get("items") {
                 for (i, item) in items.iter_mut().enumerate() {
                     check_at(schema, item, &below(at, &i.to_string()), violations);
@@ -67,6 +142,50 @@ fn check_at(schema: &Json, value: &mut Json, at: &str, violations: &mut Vec<Viol
         }
         _ => {}
     }
+}
+
+/// What a value is not within, of the limits that a schema sets to a single one.
+fn outside(schema: &Json, value: &Json) -> Vec<String> {
+    let mut found = Vec::new();
+    let limit = |word: &str| schema.get(word).and_then(Json::as_f64);
+    if let Some(number) = value.as_f64() {
+        type Breaks = fn(&f64, &f64) -> bool;
+        let limits: [(&str, &str, Breaks); 4] = [
+            ("maximum", "<=", f64::gt),
+            ("minimum", ">=", f64::lt),
+            ("exclusiveMaximum", "<", f64::ge),
+            ("exclusiveMinimum", ">", f64::le),
+        ];
+        for (word, sign, breaks) in limits {
+            if let Some(limit) = limit(word).filter(|limit| breaks(&number, limit)) {
+                found.push(format!("must be {sign} {limit}"));
+            }
+        }
+    }
+    let (count, most, least, what) = match value {
+        Json::String(text) => (text.chars().count(), "maxLength", "minLength", "characters"),
+        Json::Array(items) => (items.len(), "maxItems", "minItems", "items"),
+        _ => (0, "", "", ""),
+    };
+    let bound = |word: &str| schema.get(word).and_then(Json::as_u64);
+    if let Some(most) = bound(most).filter(|most| count as u64 > *most) {
+        found.push(format!("must NOT have more than {most} {what}"));
+    }
+    if let Some(least) = bound(least).filter(|least| (count as u64) < *least) {
+        found.push(format!("must NOT have fewer than {least} {what}"));
+    }
+    if let (Some(of), Some(text)) = (schema.get("pattern"), value.as_str())
+        && pattern(of).is_ok_and(|pattern| !pattern.is_match(text))
+    {
+        found.push(format!("must match pattern \"{}\"", of.as_str().unwrap_or_default()));
+    }
+    if schema.get("const").is_some_and(|only| only != value) {
+        found.push("must be equal to constant".to_string());
+    }
+    if schema.get("enum").and_then(Json::as_array).is_some_and(|all| !all.contains(value)) {
+        found.push("must be equal to one of the allowed values".to_string());
+    }
+    found
 }
 
 fn check_object(
@@ -115,6 +234,7 @@ fn has_type(kind: &str, value: &Json) -> bool {
         "number" => value.is_number(),
         "integer" => value.as_f64().is_some_and(|number| number.fract() == 0.0),
         "boolean" => value.is_boolean(),
+        "null" => value.is_null(),
         _ => true,
     }
 }
@@ -191,6 +311,58 @@ mod tests {
             ["edits: must NOT have fewer than 1 items"]
         );
         assert_eq!(told(&schema, json!("a text")), ["root: must be object"]);
+    }
+
+    #[test]
+    fn limits_are_held() {
+        let schema = json!({ "type": "object", "properties": {
+            "mode": { "type": "string", "enum": ["look", "list"] },
+            "only": { "const": 3 },
+            "n": { "type": "integer", "maximum": 5, "exclusiveMinimum": 0 },
+            "name": { "type": "string", "pattern": "^[a-z]+$", "maxLength": 3, "minLength": 1 },
+            "list": { "type": "array", "maxItems": 1 },
+            "some": { "anyOf": [{ "type": "integer" }, { "type": "boolean" }] },
+            "none": { "type": ["string", "null"] } } });
+        assert_eq!(unheld(&schema, ""), None);
+        assert_eq!(
+            told(
+                &schema,
+                json!({ "mode": "destroy", "only": 4, "n": 99, "name": "ABCD", "list": [1, 2],
+                        "some": [], "none": {} })
+            ),
+            [
+                "list: must NOT have more than 1 items",
+                "mode: must be equal to one of the allowed values",
+                "n: must be <= 5",
+                "name: must NOT have more than 3 characters",
+                "name: must match pattern \"^[a-z]+$\"",
+                "none: must be string,null",
+                "only: must be equal to constant",
+                "some: must match a schema in anyOf",
+            ]
+        );
+        let mut fine = json!({ "mode": "look", "only": 3, "n": "5", "name": "abc", "list": [1],
+                               "some": "7", "none": null });
+        assert_eq!(check(&schema, &mut fine), []);
+        assert_eq!((&fine["n"], &fine["some"], &fine["none"]), (&json!(5), &json!(7), &Json::Null));
+        assert_eq!(
+            told(&schema, json!({ "n": 0, "name": "" }))[..2],
+            ["n: must be > 0", "name: must NOT have fewer than 1 characters",]
+        );
+    }
+
+    #[test]
+    fn what_would_not_be_held_is_told() {
+        for (schema, why) in [
+            (json!({ "properties": { "a": { "not": {} } } }), "`not` of `a` would not be checked"),
+            (json!({ "items": { "oneOf": [] } }), "`oneOf` of the schema would not be checked"),
+            (json!({ "anyOf": [{ "pattern": "(" }] }), "is no regular expression: \"(\""),
+            (json!({ "properties": { "a": { "properties": { "b": 3 } } } }), "`a/b` is no schema"),
+            (json!({ "additionalProperties": { "type": "string" } }), "`additionalProperties` of"),
+        ] {
+            let told = unheld(&schema, "").unwrap_or_default();
+            assert!(told.contains(why), "{told}");
+        }
     }
 
     #[test]

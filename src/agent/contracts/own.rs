@@ -127,6 +127,9 @@ impl CommandTool {
                 "has a parameter `{odd}` whose schema is no record such as {{ type: \"string\" }}"
             ));
         }
+        if let Some(why) = schema::unheld(&self.parameters, "") {
+            return wrong(&format!("has parameters that cannot be held: {why}"));
+        }
         let required = self.parameters.get("required").and_then(Json::as_array);
         let unknown = required
             .into_iter()
