@@ -18,6 +18,9 @@ fn draw(domain: &str, seed: i64, text: &str) -> f64 {
 pub(super) fn holdout(args: &Args, context: &Context) -> Result<Value, CallError> {
     let objects = &*context.objects;
     let (share, seed) = (args.float("test")?, args.int("seed")?);
+    if !(0.0..=1.0).contains(&share) {
+        return Err(CallError::row("`test` is a share from 0% to 100%"));
+    }
     let by = OfRow::new(args, "by", objects)?;
     let (mut train, mut test) = (Vec::new(), Vec::new());
     for (place, row) in rows(args, "rows", objects)?.into_iter().enumerate() {
