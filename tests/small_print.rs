@@ -1,5 +1,6 @@
 //! Small things that commands say: they are true, also where there is nothing.
 
+use crate::cli::shown;
 use crate::project::Project;
 
 /// What a refused command says.
@@ -55,4 +56,49 @@ fn a_filter_by_a_field_that_no_row_has_says_so() {
     assert!(said.contains("no row of `a` has a field `nope`") && said.contains("m, n"), "{said}");
     assert!(project.ok(&["show", "a", "--where", "n=3"]).contains("1 of 2 rows"));
     assert!(project.ok(&["show", "a", "--where", "n=7"]).contains("0 of 2 rows"));
+}
+
+#[test]
+fn only_what_is_asked_for_must_fit_the_machine() {
+    let project = Project::new();
+    project.write(
+        "main.claw",
+        "use std/persona\nstage large = for i in 1..=2 { persona.imagine(count: i) } with { resources: \
+         { cpu: 100_000 } }\nstage small = [{ n: 1 }]\noutput large\noutput small\n",
+    );
+    let said = shown(&project, &["run", "main.claw", "--quiet"]);
+    assert!(said.contains("a call of stage `large` needs 100000 processors"), "{said}");
+    project.ok(&["run", "main.claw", "--quiet", "--only", "small"]);
+}
+
+#[test]
+fn a_result_that_was_thrown_away_is_told_as_that() {
+    let project = Project::new();
+    project.write(
+        "main.claw",
+        "param k: int = 1\nstage s = for i in 1..=3 { { n: i * k } }\noutput s\n",
+    );
+    for k in ["k=1", "k=2"] {
+        project.ok(&["run", "main.claw", "--quiet", "-p", k]);
+    }
+    project.ok(&["gc", "--keep-runs", "1"]);
+    project.ok(&["show", "s"]);
+    let said = shown(&project, &["show", "s", "--run", "latest~1"]);
+    assert!(
+        said.contains("is in the store no more: `claw gc` threw it away")
+            && said.contains("`claw run main.claw` makes it again"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_command_with_a_nul_is_told_as_that() {
+    let project = Project::new();
+    project.write(
+        "main.claw",
+        "use std/exec\nstage s = exec.file(command: \"echo a\\u{0}b > out\", output: \"out\", sandbox: \
+         sandbox(\"local\"))\noutput s\n",
+    );
+    let said = shown(&project, &["run", "main.claw", "--quiet", "--allow-unsandboxed"]);
+    assert!(said.contains("`command` holds a NUL"), "{said}");
 }

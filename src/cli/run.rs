@@ -88,10 +88,10 @@ fn with_store(
     refuse_executors(&pipeline)?;
     let threads = args.threads.unwrap_or_else(cores).max(1);
     let limits = Limits::of_this_machine(threads);
-    refuse_what_does_not_fit(&pipeline, &limits)?;
     let plan = Arc::new(load::plan(pipeline, &args.only)?);
     load::refreshed(&plan, &args.refresh)?;
     let mut operators = load::operators(project, args.allow_unsandboxed)?;
+    refuse_what_does_not_fit(&plan, &limits)?;
     secrets::refuse_missing(project, &plan, &operators, &args.refresh)?;
     let params =
         plan.pipeline.params.iter().map(|(name, value)| (name.clone(), value.to_json())).collect();
@@ -237,8 +237,8 @@ fn refuse_executors(pipeline: &Pipeline) -> Result<(), Failure> {
 }
 
 /// A call that asks for more than the machine has would wait for ever.
-fn refuse_what_does_not_fit(pipeline: &Pipeline, limits: &Limits) -> Result<(), Failure> {
-    for stage in &pipeline.stages {
+fn refuse_what_does_not_fit(plan: &Plan, limits: &Limits) -> Result<(), Failure> {
+    for stage in plan.order.iter().map(|node| plan.stage(*node)) {
         if let Some(lack) = limits.lack(&stage.policy().resources) {
             return Err(Failure::input(format!(
                 "a call of stage `{}` needs {lack} here\n  help: ask for less in `resources`, or \

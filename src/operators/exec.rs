@@ -60,6 +60,9 @@ impl Exec {
         };
         let outputs = outputs.iter().map(|path| left(path)).collect::<Result<Vec<_>, _>>()?;
         let script = args.str("command")?;
+        if script.contains('\0') {
+            return Err(CallError::row("`command` holds a NUL, which no program can be given"));
+        }
         let (argv, stdin) = match self.gives {
             Gives::Rows => {
                 let keep = format!("exec >{ROWS}; eval \"$1\"");

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::engine::{RunRecord, StageRecord, read_run, read_value, run_ids};
 use crate::lang::{Table, Value, equal};
-use crate::store::{Objects, Snapshot};
+use crate::store::{Objects, Snapshot, StoreError};
 
 use super::{Exit, Failure, arguments, load, print, run_names};
 use crate::project::Project;
@@ -35,7 +35,14 @@ pub(super) fn show(args: &arguments::Show) -> Result<Exit, Failure> {
         )));
     };
     let store = Snapshot::open(&project.store())?;
-    let whole = read_value(&store, &result)?;
+    let whole = read_value(&store, &result).map_err(|err| match store.get(&result) {
+        Err(StoreError::Missing(_)) => Failure::work(format!(
+            "the result of `{stage}` in run {} is in the store no more: `claw gc` threw it away, or it \
+             is damaged\n  help: `claw run {}` makes it again; `claw pin RUN` keeps what a run needs",
+            run.info.id, run.info.pipeline
+        )),
+        _ => Failure::from(err),
+    })?;
     let row = match args.row.as_ref().map(|row| &row.0[..]) {
         None => None,
         Some([number]) => Some(*number as usize),
