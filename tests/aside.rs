@@ -101,3 +101,33 @@ output passed
     let told = shown(&project, &["show", "passed", "--failed"]);
     assert!(told.contains("division by zero") && told.contains("row: id 19"), "{told}");
 }
+
+#[test]
+fn a_filter_lets_as_many_rows_fail_as_its_policy_says() {
+    let project = Project::new();
+    let program = |of: &str, most: u32| {
+        format!(
+            "stage t = for n in 0..1000 {{ {{ id: n, x: n % 5 }} }}\nstage whole = sort(t, by: .id)\n\
+             stage some = {of} where 6 / .x > 1 with {{ on_error: drop(at_most: {most}%) }}\noutput \
+             some\n"
+        )
+    };
+    // A fifth of them fails, as they come and once they are there.
+    for of in ["t", "whole"] {
+        project.write("main.claw", &program(of, 19));
+        for _ in 0..2 {
+            let said = shown(&project, &["run", "main.claw", "--quiet"]);
+            assert!(said.contains("more than the 19 % that `on_error` lets go"), "{of}: {said}");
+            assert!(said.contains("--- exit 1"), "{of}: {said}");
+        }
+        project.write("main.claw", &program(of, 20));
+        let plan = project.json(&["plan", "main.claw"]);
+        let stages = plan["stages"].as_array().unwrap();
+        assert_eq!(stages.last().unwrap()["bound"], "about", "{plan}");
+        project.ok(&["run", "main.claw", "--quiet"]);
+        assert_eq!(
+            project.json(&["show", "some", "--limit", "1000"]).as_array().unwrap().len(),
+            800
+        );
+    }
+}

@@ -307,6 +307,13 @@ impl Ahead<'_> {
                 look.number = bound;
                 Seen::Unknown
             }
+            Err(Stop::Failed(_)) if matches!(stage.expr.kind, ExprKind::Filter(..)) => {
+                // Rows whose test fails are put aside, or end the run.
+                look.told.will_run = self.guess(stage).0;
+                look.told.bound = Bound::About;
+                look.number = Bound::About;
+                Seen::Unknown
+            }
             Err(Stop::Failed(_)) => {
                 // The run will say why; here it only counts.
                 look.told.will_run = 1;

@@ -100,8 +100,12 @@ impl Job {
             tested = tested.and(ended(done));
         }
         taken.and(tested)?;
-        // Only now it may be known what the stage is made of.
+        self.all_started();
         let line = self.board();
+        if line.failed.load(Ordering::Relaxed) > 0 {
+            return Ok(None);
+        }
+        // Only now it may be known what the stage is made of.
         let result = self.look_up()?;
         if result.is_some() {
             line.cached.store(line.ran.swap(0, Ordering::Relaxed), Ordering::Relaxed);
