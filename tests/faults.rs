@@ -491,3 +491,33 @@ fn a_store_that_cannot_be_written_is_read_and_says_so() {
     assert_eq!(run.status.code(), Some(1), "{text}");
     assert!(text.contains("the store cannot be written here"), "{text}");
 }
+
+/// What `benches/faults_bite.sh` takes out must still stand where its patches look for it.
+#[test]
+fn the_patches_that_take_precautions_out_still_fit() {
+    let root = crate::project::checkout();
+    let mut hunks = 0;
+    for patch in std::fs::read_dir(root.join("benches/faults_bite")).expect("a folder") {
+        let path = patch.expect("an entry").path();
+        let patch = std::fs::read_to_string(&path).expect("text");
+        let mut file = String::new();
+        for part in
+            patch.split_inclusive('\n').collect::<Vec<_>>().split(|line| line.starts_with("@@"))
+        {
+            let old: String = part
+                .iter()
+                .filter(|line| line.starts_with([' ', '-']) && !line.starts_with("--- "))
+                .map(|line| &line[1..])
+                .collect();
+            // What stands before the first hunk names the file.
+            if !file.is_empty() && !old.is_empty() {
+                assert!(file.contains(&old), "{} no longer fits:\n{old}", path.display());
+                hunks += 1;
+            }
+            if let Some(name) = part.iter().find_map(|line| line.strip_prefix("+++ b/")) {
+                file = std::fs::read_to_string(root.join(name.trim())).expect("a source");
+            }
+        }
+    }
+    assert!(hunks >= 3, "{hunks} hunks");
+}
