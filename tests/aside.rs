@@ -131,3 +131,28 @@ fn a_filter_lets_as_many_rows_fail_as_its_policy_says() {
         );
     }
 }
+
+/// A plan over rows of which some fail is no more certain than they are, and `claw runs` counts what
+/// the run did.
+#[test]
+fn rows_whose_condition_fails_are_not_counted_for_certain() {
+    let project = Project::new();
+    project.write(
+        "main.claw",
+        "param more: int = 0\nstage t = for n in 0..10 { { id: n, x: n % 5 } }\n\
+         stage div = for r in t where 6 / r.x > 1 { { id: r.id } } with { on_error: keep }\n\
+         stage late = div where .id > 3 + more\noutput late\n",
+    );
+    project.ok(&["run", "main.claw", "--quiet"]);
+    let plan = project.json(&["plan", "main.claw", "-p", "more=1"]);
+    let bound = |name: &str| {
+        let stages = plan["stages"].as_array().unwrap();
+        let stage = stages.iter().find(|one| one["stage"] == name).unwrap();
+        stage["bound"].as_str().unwrap().to_string()
+    };
+    assert_ne!(bound("div"), "exact", "{plan}");
+    assert_ne!(bound("late"), "exact", "{plan}");
+    project.ok(&["run", "main.claw", "--quiet", "-p", "more=1"]);
+    let runs = project.json(&["runs"]);
+    assert_eq!(runs[0]["cached"], 10, "the rows of `t` were in the store: {runs}");
+}

@@ -16,8 +16,9 @@
 //!
 //! Opening a segment reads its end. Fences and pages are read when they are needed first, and held:
 //! at most 1.4 bytes an entry. Looking up a digest that is there then reads one block of 6 KB, or once
-//! that was checked a quarter of it, and one that is not there mostly nothing. Each part is checked when it is read first, or all of them before
-//! ([`Segment::verify`]). Segments are made anew from the packs when one is missing or damaged.
+//! that was checked a quarter of it, and one that is not there mostly nothing. Each part is checked
+//! when it is read first, or all of them before ([`Segment::verify`]). Segments are made anew from the
+//! packs when one is missing or damaged.
 
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Write};
